@@ -1,0 +1,62 @@
+"""The app package's one configuration object. Nothing else in `app` reads the environment. Loads no torch."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from app.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """How the web and API roles face the world.
+
+    public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
+    api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
+    max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
+    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING).
+    max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
+    rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
+    rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
+    """
+
+    public_url: str = "http://127.0.0.1:8000"
+    api_url: str = "http://127.0.0.1:8001"
+    max_num_seqs: int = 32
+    max_waiting: int = 256
+    max_body_bytes: int = 4 * 1024 * 1024
+    rate_limit_per_minute: int = 600
+    rate_limit_url: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("IDIOLECT_MAX_NUM_SEQS", self.max_num_seqs),
+            ("IDIOLECT_MAX_BODY_BYTES", self.max_body_bytes),
+            ("IDIOLECT_RATE_LIMIT_PER_MINUTE", self.rate_limit_per_minute),
+        ):
+            if value < 1:
+                raise ConfigurationError(f"{name} must be at least 1, not {value}")
+        for name, url in (("IDIOLECT_PUBLIC_URL", self.public_url), ("IDIOLECT_API_URL", self.api_url)):
+            if not url.startswith(("http://", "https://")):
+                raise ConfigurationError(f"{name} must start with http:// or https://, not {url!r}")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment. Raises ConfigurationError with the variable to mend."""
+        return cls(
+            public_url=(env.get("IDIOLECT_PUBLIC_URL", "") or cls.public_url).rstrip("/"),
+            api_url=(env.get("IDIOLECT_API_URL", "") or cls.api_url).rstrip("/"),
+            max_num_seqs=_whole(env, "IDIOLECT_MAX_NUM_SEQS", cls.max_num_seqs),
+            max_waiting=_whole(env, "IDIOLECT_MAX_WAITING", cls.max_waiting),
+            max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
+            rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
+            rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
+        )
+
+
+def _whole(env: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        return int(env.get(name, "") or default)
+    except ValueError as wrong:
+        raise ConfigurationError(f"{name} must be a whole number, not {env[name]!r}") from wrong

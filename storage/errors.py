@@ -1,0 +1,58 @@
+"""Errors of the storage package.
+
+StorageError
+├── ConfigurationError     a setting is missing or wrong; the message names it
+├── WrongMasterKey         the master key does not open this key store
+├── NotFound               no such row, or not this owner's: the two are never told apart
+├── Conflict               the request contradicts what is there (the address is taken, the run has ended)
+│   └── LostLease          another worker has claimed the run: stop, write nothing
+├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
+├── LimitReached           more than one account may have; the message says what to do
+├── KeyErased              the owner's data key is gone: nothing of theirs can be read any more
+├── IntegrityError         stored bytes do not belong to who asked for them, or were changed
+└── CacheUnavailable       Redis did not answer in time; the database is the way on
+"""
+
+
+class StorageError(Exception):
+    """Anything storage refuses or cannot do."""
+
+
+class ConfigurationError(StorageError):
+    """A setting is missing or wrong; the message names it."""
+
+
+class WrongMasterKey(StorageError):
+    """The master key does not open this key store."""
+
+
+class NotFound(StorageError):
+    """No such row, or not this owner's: the two are never told apart."""
+
+
+class Conflict(StorageError):
+    """The request contradicts what is there."""
+
+
+class LostLease(Conflict):
+    """Another worker has claimed the run: stop, write nothing."""
+
+
+class InvalidSample(StorageError):
+    """A writing sample that can't be kept; the message says how to mend it."""
+
+
+class LimitReached(StorageError):
+    """More than one account may have; the message says what to do."""
+
+
+class KeyErased(StorageError):
+    """The owner's data key is gone: nothing of theirs can be read any more."""
+
+
+class IntegrityError(StorageError):
+    """Stored bytes do not belong to who asked for them, or were changed."""
+
+
+class CacheUnavailable(StorageError):
+    """Redis did not answer in time; the database is the way on."""

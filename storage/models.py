@@ -1,0 +1,244 @@
+"""The tables. Text, titles, prompts, checkpoints and prefixes are ciphertext under the owner's data key.
+
+This module knows no encryption: columns named `*_sealed` hold what `storage.crypto` made. Times are UTC seconds
+since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data keys are not here: see storage.keys.
+"""
+
+from typing import Any, Literal
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+RunState = Literal["queued", "leased", "running", "paused", "committing", "succeeded", "failed", "cancelled"]
+LIVE_STATES: tuple[RunState, ...] = ("queued", "leased", "running", "paused", "committing")
+CLAIMED_STATES: tuple[RunState, ...] = ("leased", "running", "committing")
+ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
+Role = Literal["writer", "admin"]
+UserState = Literal["active", "suspended"]
+
+
+class Base(DeclarativeBase):
+    """Every table of the data database."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, str: String(255)}  # noqa: RUF012
+
+
+def _owner() -> Mapped[str]:
+    return mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+
+
+class User(Base):
+    """A person with an account. `email` is lower case and stripped."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(primary_key=True)  # user-…
+    email: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]  # argon2id
+    role: Mapped[Role] = mapped_column(String(16), default="writer")
+    state: Mapped[UserState] = mapped_column(String(16), default="active")
+    created_at: Mapped[float]
+
+
+class WebSession(Base):
+    """One signed-in browser. The cookie holds the token; here is its SHA-256."""
+
+    __tablename__ = "web_sessions"
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = _owner()
+    created_at: Mapped[float]
+    last_seen_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class ApiKey(Base):
+    """A bearer key of the API. Shown once; here is its SHA-256 and its first characters."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)  # key-…
+    user_id: Mapped[str] = _owner()
+    name: Mapped[str]
+    hint: Mapped[str]  # "idl-ab12…"
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[float]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class Voice(Base):
+    """What a person trains: it has samples, runs and prefix versions. `active_version` points at one version."""
+
+    __tablename__ = "voices"
+    id: Mapped[str] = mapped_column(primary_key=True)  # voice-…
+    user_id: Mapped[str] = _owner()
+    name: Mapped[str]
+    active_version: Mapped[int | None]
+    created_at: Mapped[float]
+
+
+class WritingSample(Base):
+    """One text the person wrote."""
+
+    __tablename__ = "writing_samples"
+    id: Mapped[str] = mapped_column(primary_key=True)  # sample-…
+    user_id: Mapped[str] = _owner()
+    voice_id: Mapped[str] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]  # the order in which they were given, from 0
+    text_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    title_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    prompt_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    content_mac: Mapped[str]  # HMAC of the text under the owner's key: finds the same text twice, tells nobody else
+    num_words: Mapped[int]
+    num_chars: Mapped[int]
+    written_on: Mapped[str | None]  # ISO date
+    included: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("voice_id", "content_mac"),)
+
+
+class TuningRun(Base):
+    """One training of a voice's prefix: the row is the truth, the queue only carries its id."""
+
+    __tablename__ = "tuning_runs"
+    id: Mapped[str] = mapped_column(primary_key=True)  # run-…
+    user_id: Mapped[str] = _owner()
+    voice_id: Mapped[str] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    state: Mapped[RunState] = mapped_column(String(16), default="queued")
+    fence: Mapped[int] = mapped_column(default=0)  # goes up at each claim; every write of a worker names its own
+    lease_until: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    worker: Mapped[str | None]
+    sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
+    seed: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(default=0)
+    max_steps: Mapped[int] = mapped_column(default=0)
+    published: Mapped[bool | None]
+    figures: Mapped[dict[str, Any]]  # tuning.evaluation.RunFigures as JSON, empty until it ends
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    __table_args__ = (
+        Index("ix_tuning_runs_state_lease", "state", "lease_until"),
+        # one live run a voice: a second request is answered with the first
+        Index(
+            "uq_tuning_runs_live_voice",
+            "voice_id",
+            unique=True,
+            sqlite_where=text("state IN ('queued','leased','running','paused','committing')"),
+            postgresql_where=text("state IN ('queued','leased','running','paused','committing')"),
+        ),
+    )
+
+
+class TuningEvent(Base):
+    """What happened in a run, for its owner. `data` of type metrics: step, train_loss, held_out_loss, base_loss."""
+
+    __tablename__ = "tuning_events"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = _owner()
+    at: Mapped[float]
+    level: Mapped[Literal["info", "warn", "error"]] = mapped_column(String(8))
+    type: Mapped[Literal["message", "metrics"]] = mapped_column(String(8))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]]
+
+
+class TuningCheckpoint(Base):
+    """The newest checkpoint of a live run; deleted when it ends."""
+
+    __tablename__ = "tuning_checkpoints"
+    run_id: Mapped[str] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[str] = _owner()
+    step: Mapped[int]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[float]
+
+
+class PrefixVersion(Base):
+    """A published prefix. Rows are never changed, only deleted with their voice or owner."""
+
+    __tablename__ = "prefix_versions"
+    id: Mapped[str] = mapped_column(primary_key=True)  # prefix-…
+    user_id: Mapped[str] = _owner()
+    voice_id: Mapped[str] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"), unique=True)
+    version: Mapped[int]  # 1, 2, 3 … within the voice
+    base_fingerprint: Mapped[str]
+    num_virtual_tokens: Mapped[int]
+    num_bytes: Mapped[int]
+    sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    figures: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("voice_id", "version"),)
+
+
+class OutboxMessage(Base):
+    """A queue message that must be sent; written in the transaction of what it announces."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[float]
+    sent_at: Mapped[float | None] = mapped_column(index=True)
+
+
+class RegisteredBaseModel(Base):
+    """A base model the probe accepted. The current one is the newest `last_seen_at`."""
+
+    __tablename__ = "base_models"
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    num_parameters: Mapped[int] = mapped_column(BigInteger)
+    context_length: Mapped[int]
+    probe: Mapped[dict[str, Any]]
+    registered_at: Mapped[float]
+    last_seen_at: Mapped[float]
+
+
+class WorkerHeartbeat(Base):
+    """A worker process that has been seen lately."""
+
+    __tablename__ = "workers"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    started_at: Mapped[float]
+    last_seen_at: Mapped[float]
+    run_id: Mapped[str | None]
+
+
+class AuditEvent(Base):
+    """Who did what to whom. Append only; outlives the people it names, and never holds their text or address."""
+
+    __tablename__ = "audit_events"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[float] = mapped_column(index=True)
+    actor_id: Mapped[str | None]  # None: the platform itself
+    action: Mapped[str]  # "user.signed_up", "run.cancelled", …
+    subject_id: Mapped[str | None] = mapped_column(index=True)
+    detail: Mapped[dict[str, Any]]
+
+
+__all__ = [
+    "CLAIMED_STATES",
+    "ENDED_STATES",
+    "LIVE_STATES",
+    "ApiKey",
+    "AuditEvent",
+    "Base",
+    "OutboxMessage",
+    "PrefixVersion",
+    "RegisteredBaseModel",
+    "Role",
+    "RunState",
+    "TuningCheckpoint",
+    "TuningEvent",
+    "TuningRun",
+    "User",
+    "UserState",
+    "Voice",
+    "WebSession",
+    "WorkerHeartbeat",
+    "WritingSample",
+]

@@ -1,0 +1,91 @@
+"""The tuning package's one configuration object. Nothing else in `tuning` reads the environment. Loads no torch."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tuning.errors import ConfigurationError
+
+BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "base_model"
+BUNDLED_NAME = "idiolect-base"
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """The shared model and how prefixes are trained on it.
+
+    base_model: Hugging Face id or local path (IDIOLECT_BASE_MODEL; default: the bundled model).
+    base_model_name: what /v1/models calls it (IDIOLECT_BASE_MODEL_NAME; default: the id, or the folder's name).
+    device: "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1" … (IDIOLECT_DEVICE).
+    dtype: of the weights (IDIOLECT_DTYPE); "auto" is float32 on a CPU and bfloat16 elsewhere.
+    num_threads: torch threads of one process, 0 for torch's own choice (IDIOLECT_NUM_THREADS).
+    broker_url: the Redis-protocol server of the queue (IDIOLECT_BROKER_URL).
+    num_virtual_tokens: prefix length (IDIOLECT_NUM_VIRTUAL_TOKENS).
+    max_steps: ceiling of optimizer steps of one run (IDIOLECT_MAX_STEPS).
+    lease_s: seconds until another worker may claim a run whose worker has gone silent (IDIOLECT_LEASE_S).
+    max_attempts: claims after which a run is given up as failed (IDIOLECT_MAX_ATTEMPTS).
+    """
+
+    base_model: str = str(BUNDLED_MODEL)
+    base_model_name: str = BUNDLED_NAME
+    device: str = "auto"
+    dtype: str = "auto"
+    num_threads: int = 0
+    broker_url: str = ""
+    num_virtual_tokens: int = 16
+    max_steps: int = 400
+    lease_s: float = 60.0
+    max_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigurationError(f"IDIOLECT_DTYPE must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        for name, value, least in (
+            ("IDIOLECT_NUM_VIRTUAL_TOKENS", self.num_virtual_tokens, 1),
+            ("IDIOLECT_MAX_STEPS", self.max_steps, 1),
+            ("IDIOLECT_LEASE_S", self.lease_s, 1),
+            ("IDIOLECT_MAX_ATTEMPTS", self.max_attempts, 1),
+            ("IDIOLECT_NUM_THREADS", self.num_threads, 0),
+        ):
+            if value < least:
+                raise ConfigurationError(f"{name} must be at least {least}, not {value}")
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Seconds between two signs of life of a run's worker: a sixth of the lease."""
+        return self.lease_s / 6
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment. Raises ConfigurationError with the variable to mend."""
+        base_model = env.get("IDIOLECT_BASE_MODEL", "") or cls.base_model
+        name = env.get("IDIOLECT_BASE_MODEL_NAME", "") or _name_of(base_model)
+        return cls(
+            base_model=base_model,
+            base_model_name=name,
+            device=env.get("IDIOLECT_DEVICE", "") or cls.device,
+            dtype=env.get("IDIOLECT_DTYPE", "") or cls.dtype,
+            num_threads=int(_number(env, "IDIOLECT_NUM_THREADS", cls.num_threads)),
+            broker_url=env.get("IDIOLECT_BROKER_URL", ""),
+            num_virtual_tokens=int(_number(env, "IDIOLECT_NUM_VIRTUAL_TOKENS", cls.num_virtual_tokens)),
+            max_steps=int(_number(env, "IDIOLECT_MAX_STEPS", cls.max_steps)),
+            lease_s=_number(env, "IDIOLECT_LEASE_S", cls.lease_s),
+            max_attempts=int(_number(env, "IDIOLECT_MAX_ATTEMPTS", cls.max_attempts)),
+        )
+
+
+def _name_of(base_model: str) -> str:
+    if base_model == str(BUNDLED_MODEL):
+        return BUNDLED_NAME
+    path = Path(base_model)
+    return path.resolve().name if path.exists() else base_model
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(env.get(name, "") or default)
+    except ValueError as wrong:
+        raise ConfigurationError(f"{name} must be a number, not {env[name]!r}") from wrong

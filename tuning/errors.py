@@ -1,0 +1,43 @@
+"""Errors of the tuning package.
+
+TuningError
+├── ConfigurationError     a setting is missing or wrong; the message names it
+├── BaseModelUnavailable   the base model can't be loaded (no such path or id, not a causal language model)
+├── BaseModelRefused       the registration probe found that a prefix would not work on it; the message says why
+├── WrongBaseModel         these prefix bytes were trained for another base model
+├── InvalidPrefix          these bytes are not a prefix this version can read
+├── TooLittleText          not enough text to train on and judge by; the message says how much more
+└── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
+"""
+
+
+class TuningError(Exception):
+    """Anything tuning refuses or cannot do."""
+
+
+class ConfigurationError(TuningError):
+    """A setting is missing or wrong; the message names it."""
+
+
+class BaseModelUnavailable(TuningError):
+    """The base model can't be loaded."""
+
+
+class BaseModelRefused(TuningError):
+    """The registration probe found that a prefix would not work on this model; the message says why."""
+
+
+class WrongBaseModel(TuningError):
+    """These prefix bytes were trained for another base model."""
+
+
+class InvalidPrefix(TuningError):
+    """These bytes are not a prefix this version can read."""
+
+
+class TooLittleText(TuningError):
+    """Not enough text to train on and judge by; the message says how much more."""
+
+
+class Stopped(TuningError):
+    """Training was asked to stop between two steps."""
