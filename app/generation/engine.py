@@ -1,0 +1,211 @@
+"""The inference engine: one thread that owns the model, and the door through which requests come in.
+
+A step caches the next prompts (never more than a chunk), then decodes one token for every running request, each row
+with its own prefix. Requests join and leave between steps. Knows no HTTP, no database and no text.
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from threading import Condition, Thread
+
+from torch import Tensor
+
+from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
+from app.generation.kv_cache import KVCache
+from app.generation.model_runner import ModelRunner
+from app.generation.sampling import SamplingParams, sample
+from app.generation.scheduler import Scheduler
+from app.generation.sequence import GenerationStream, Sequence
+from tuning.base_model import BaseModel
+from tuning.prefix import Prefix
+
+logger = logging.getLogger(__name__)
+
+# So many prompt tokens take about as long as one decode step of a full batch.
+PREFILL_CHUNK_CPU, PREFILL_CHUNK_ACCELERATOR = 64, 512
+
+
+@dataclass(frozen=True)
+class EngineFigures:
+    """What the engine is doing now, and has done since its start.
+
+    running, waiting: requests with a row, and without one yet; healthy: False once the loop has broken or was closed.
+    kv_cache_bytes: memory of the K/V buffers; steps, generated_tokens, finished_requests: totals.
+    """
+
+    running: int
+    waiting: int
+    max_num_seqs: int
+    max_waiting: int
+    max_model_len: int
+    kv_cache_bytes: int
+    healthy: bool
+    steps: int
+    generated_tokens: int
+    finished_requests: int
+
+
+class Engine:
+    """Continuous batching of many users' requests on one frozen model.
+
+    max_num_seqs: requests that run together, each with a row of its own; max_waiting: requests that may wait for one.
+    max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
+    prefill_chunk: prompt tokens cached between two decode steps (default: 64 on a CPU, 512 elsewhere).
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        *,
+        max_num_seqs: int,
+        max_waiting: int,
+        max_model_len: int | None = None,
+        prefill_chunk: int | None = None,
+    ) -> None:
+        self._base = base
+        self._vocabulary = range(base.model.get_input_embeddings().num_embeddings)
+        self._max_waiting = max_waiting
+        capacity = min(base.context_length, max_model_len or base.context_length)
+        self._cache = KVCache(base.layer_shapes, max_num_seqs, capacity, base.dtype, base.device)
+        self._runner = ModelRunner(base, self._cache)
+        default_chunk = PREFILL_CHUNK_CPU if base.device.type == "cpu" else PREFILL_CHUNK_ACCELERATOR
+        self._scheduler = Scheduler(self._cache, prefill_chunk or default_chunk)
+        self._door = Condition()  # guards the five below, which callers' threads touch too
+        self._arrived: deque[Sequence] = deque()
+        self._num_open = 0
+        self._closing = False
+        self._end: type[EngineClosed | EngineFailed] | None = None
+        self._thread: Thread | None = None
+        self._steps = self._generated_tokens = self._finished_requests = 0
+
+    def start(self) -> None:
+        """Start the loop thread. Requests that were submitted before wait for it."""
+        with self._door:
+            assert self._thread is None, "an engine starts once"
+            self._thread = Thread(target=self._loop, name="generation", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the step in hand and end every open stream with EngineClosed. Returns when all is over."""
+        with self._door:
+            self._closing = True
+            self._door.notify()
+            thread = self._thread
+        if thread is None:
+            self._end_all(EngineClosed)
+        else:
+            thread.join()
+
+    def submit(self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None) -> GenerationStream:
+        """Ask for an answer to a prompt, in the voice of a prefix or, with None, of the base model. From any thread.
+
+        Raises EngineFull, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a prompt that is
+        empty or holds ids that the model does not know.
+        """
+        sequence = Sequence(prompt_token_ids, params, prefix, self._check(prompt_token_ids, prefix))
+        with self._door:
+            if self._end is not None:
+                raise self._end()
+            if self._closing:
+                raise EngineClosed
+            if self._num_open >= self._cache.max_num_seqs + self._max_waiting:
+                raise EngineFull("Too many requests are waiting. Try again in a moment.")
+            self._num_open += 1
+            self._arrived.append(sequence)
+            self._door.notify()
+        return GenerationStream(sequence)
+
+    def figures(self) -> EngineFigures:
+        """A snapshot. From any thread, never blocked by a step."""
+        with self._door:
+            running = len(self._scheduler.running)
+            return EngineFigures(
+                running=running,
+                waiting=max(0, self._num_open - running),
+                max_num_seqs=self._cache.max_num_seqs,
+                max_waiting=self._max_waiting,
+                max_model_len=self._cache.capacity,
+                kv_cache_bytes=self._cache.num_bytes,
+                healthy=self._thread is not None and self._end is None and not self._closing,
+                steps=self._steps,
+                generated_tokens=self._generated_tokens,
+                finished_requests=self._finished_requests,
+            )
+
+    def _check(self, prompt: list[int], prefix: Prefix | None) -> int:
+        """Refuse what can't be run; return the room that is left for new tokens."""
+        if not prompt:
+            raise ValueError("The prompt is empty: it needs at least one token.")
+        if min(prompt) not in self._vocabulary or max(prompt) not in self._vocabulary:
+            raise ValueError(f"The prompt has token ids outside the vocabulary (0 to {self._vocabulary[-1]}).")
+        if prefix is not None and prefix.base_fingerprint != self._base.fingerprint:
+            raise WrongPrefix("This voice was trained for another base model. Train it again.")
+        limit = max(0, self._cache.capacity - 1 - (prefix.num_virtual_tokens if prefix is not None else 0))
+        if len(prompt) > limit:
+            raise PromptTooLong(limit, len(prompt))
+        return limit + 1 - len(prompt)
+
+    def _loop(self) -> None:
+        """The loop thread's whole life. Whatever breaks a step ends the engine, and nobody is left waiting."""
+        try:
+            while self._await_work():
+                self._step()
+        except Exception as failure:
+            logger.exception("the generation loop broke (%s)", type(failure).__name__)
+            self._end_all(EngineFailed)
+        else:
+            self._end_all(EngineClosed)
+
+    def _await_work(self) -> bool:
+        """Sleep until there is something to do; take in the new arrivals. False when it is time to go."""
+        with self._door:
+            while not (self._closing or self._arrived or self._scheduler.has_work):
+                self._door.wait()
+            self._scheduler.waiting.extend(self._arrived)
+            self._arrived.clear()
+            return not self._closing
+
+    def _step(self) -> None:
+        for sequence in self._scheduler.drop_cancelled():
+            self._leave()
+            sequence.end()
+        if batch := self._scheduler.next_prefill():
+            logits = self._runner.prefill(batch)
+            done = [row for row, (sequence, _) in enumerate(batch) if sequence.num_prompt_left == 0]
+            for row in done:
+                self._scheduler.start_decoding(batch[row][0])
+            self._choose(logits[done], [batch[row][0] for row in done])
+        if decoding := self._scheduler.decoding:
+            self._choose(self._runner.decode(decoding), decoding)
+        self._steps += 1
+
+    def _choose(self, logits: Tensor, sequences: list[Sequence]) -> None:
+        """Sample the next token of each row and hand it over; requests that are finished with it give up their rows."""
+        if not sequences:
+            return
+        params = [sequence.params for sequence in sequences]
+        token_ids = sample(logits, params, [sequence.uniform for sequence in sequences])
+        for sequence, token_id in zip(sequences, token_ids, strict=True):
+            token = sequence.append(token_id)
+            if sequence.finished:
+                self._scheduler.release(sequence)
+                self._leave()
+            sequence.events.put(token)  # after its row is free: who reads the last token may count on it
+        self._generated_tokens += len(sequences)
+
+    def _leave(self) -> None:
+        """A request is over: make room for another at the door."""
+        with self._door:
+            self._num_open -= 1
+            self._finished_requests += 1
+
+    def _end_all(self, why: type[EngineClosed | EngineFailed]) -> None:
+        """The engine's end: every open stream learns why, and so does everyone who asks from now on."""
+        with self._door:
+            self._end = self._end or why
+            left = [*self._scheduler.abandon(), *self._arrived]
+            self._arrived.clear()
+            self._num_open = 0
+        for sequence in left:
+            sequence.end(why())

@@ -1,0 +1,124 @@
+"""One request on its way through the engine, and the stream its caller reads.
+
+The loop thread alone writes a Sequence; the caller's thread reads its events and may set `cancelled`. Knows no text, no
+model and no other request.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Literal, Self
+
+from app.generation.errors import EngineError
+from app.generation.sampling import SamplingParams, uniform_numbers
+from tuning.prefix import Prefix
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One new token. The last one of an answer carries the reason.
+
+    "stop": this token is one of the stop tokens, and no part of the text; "length": max_tokens or the room is spent.
+    """
+
+    id: int
+    finish_reason: FinishReason | None = None
+
+
+class Sequence:
+    """A request's state: what was asked, how far its row is filled, and what was answered.
+
+    prompt: the prompt's token ids; num_virtual_tokens: positions that the prefix takes in the row.
+    length: positions of the row that are filled, the prefix's included; row: its row in the cache, None while it waits.
+    max_new_tokens: the asked ceiling, cut to the room that is left.
+    """
+
+    def __init__(self, prompt: list[int], params: SamplingParams, prefix: Prefix | None, room: int) -> None:
+        self.prompt = list(prompt)
+        self.params = params
+        self.prefix = prefix
+        self.num_virtual_tokens = prefix.num_virtual_tokens if prefix is not None else 0
+        self.max_new_tokens = min(params.max_tokens, room)
+        self.row: int | None = None
+        self.length = self.num_virtual_tokens
+        self.last_token_id = prompt[-1]
+        self.num_generated = 0
+        self.finished = False
+        self.cancelled = False
+        self.events: SimpleQueue[Token | EngineError | None] = SimpleQueue()
+        self._stop_token_ids = frozenset(params.stop_token_ids)
+        self._uniforms = [] if params.greedy else uniform_numbers(params.seed, self.max_new_tokens)
+
+    @property
+    def num_prompt_left(self) -> int:
+        """Prompt tokens that are not in the cache yet."""
+        return max(0, self.num_virtual_tokens + len(self.prompt) - self.length)
+
+    def next_prompt_tokens(self, count: int) -> list[int]:
+        """The next `count` prompt tokens to be cached."""
+        start = self.length - self.num_virtual_tokens
+        return self.prompt[start : start + count]
+
+    @property
+    def uniform(self) -> float:
+        """The number in [0, 1) to be spent on the next token."""
+        return self._uniforms[self.num_generated] if self._uniforms else 0.0
+
+    def append(self, token_id: int) -> Token:
+        """Take in a new token and finish with the last one. The caller of this puts the Token among the events."""
+        self.last_token_id = token_id
+        self.num_generated += 1
+        reason: FinishReason | None = None
+        if token_id in self._stop_token_ids:
+            reason = "stop"
+        elif self.num_generated >= self.max_new_tokens:
+            reason = "length"
+        self.finished = reason is not None
+        return Token(token_id, reason)
+
+    def end(self, error: EngineError | None = None) -> None:
+        """Nothing more will come: wake the caller, with `error` if that is why."""
+        self.finished = True
+        self.events.put(error)
+
+
+class GenerationStream:
+    """What a caller holds of its request: an iterator of Token that blocks for the next one.
+
+    Ends after the token with a finish_reason, or early and without one after cancel(). Raises EngineClosed or
+    EngineFailed when the engine ends first. For one reading thread; cancel() may come from any.
+    As a context manager it cancels on the way out, so that a caller that fails never keeps its row.
+    """
+
+    def __init__(self, sequence: Sequence) -> None:
+        self._sequence = sequence
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Token]:
+        return self
+
+    def __next__(self) -> Token:
+        if self._ended:
+            raise StopIteration
+        event = self._sequence.events.get()
+        self._ended = not isinstance(event, Token) or event.finish_reason is not None
+        if isinstance(event, EngineError):
+            raise event
+        if event is None:
+            raise StopIteration
+        return event
+
+    def cancel(self) -> None:
+        """Stop generating: the row is free at the engine's next step. Harmless when all is over."""
+        self._sequence.cancelled = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
