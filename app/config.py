@@ -15,7 +15,8 @@ class AppConfig:
     public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
     max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
-    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING).
+    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows
+        it stays below the API process's threads, so that the health check always finds one.
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
@@ -24,7 +25,7 @@ class AppConfig:
     public_url: str = "http://127.0.0.1:8000"
     api_url: str = "http://127.0.0.1:8001"
     max_num_seqs: int = 32
-    max_waiting: int = 256
+    max_waiting: int = 96
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
     rate_limit_url: str = ""

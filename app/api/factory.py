@@ -1,0 +1,118 @@
+"""The API role: bearer-keyed JSON under /v1, one shared model and one engine in this process.
+
+`create_app()` is what gunicorn runs (with app.api.server as its configuration); it reads the environment unless given
+its parts, refuses to start in one line, and knows nothing of pages.
+"""
+
+import atexit
+import sys
+
+from apiflask import APIFlask
+
+from app.api import completions, models, public, samples, tuning_runs, voices
+from app.api.errors import register_error_handlers
+from app.api.gate import register_gate
+from app.api.limits import register_limits
+from app.api.openapi import TITLE, configure_openapi
+from app.api.request_log import register_request_log
+from app.api.services import EXTENSION, Services
+from app.config import AppConfig
+from app.errors import AppError
+from app.generation.engine import Engine
+from storage import base_models
+from storage.config import StorageConfig
+from storage.errors import StorageError
+from storage.schema import require_current
+from storage.store import Storage
+from tuning.base_model import BaseModel, load_base_model
+from tuning.config import TuningConfig
+from tuning.errors import TuningError
+
+VERSION = "1"
+CANNOT_START = 4  # gunicorn stops at this exit status of a worker instead of starting it again and again
+
+
+def create_app(
+    config: AppConfig | None = None,
+    storage: Storage | None = None,
+    base: BaseModel | None = None,
+    engine: Engine | None = None,
+) -> APIFlask:
+    """The WSGI app, its engine started. What is not given comes from the environment; an engine made here is closed at
+    exit, one that is given belongs to the caller.
+
+    With a wrong setting, a wrong master key, a database that is not migrated or a base model that can't be used, it
+    says so in one line on stderr and exits with status 4.
+    """
+    try:
+        config = config or AppConfig.from_env()
+        storage = storage or open_storage()
+        base = base or load_base_model(TuningConfig.from_env())
+    except (AppError, StorageError, TuningError) as wrong:
+        print(f"idiolect api: {' '.join(str(wrong).split())}", file=sys.stderr, flush=True)
+        raise SystemExit(CANNOT_START) from None
+    services = Services(config, storage, base, engine or _started_engine(base, config))
+    register_base_model(services)
+    if engine is None:
+        atexit.register(services.close)
+    return build(services)
+
+
+def open_storage() -> Storage:
+    """The Storage of the environment. Raises ConfigurationError when it is not migrated, WrongMasterKey."""
+    config = StorageConfig.from_env()
+    require_current(config)
+    return Storage.open(config)
+
+
+def _started_engine(base: BaseModel, config: AppConfig) -> Engine:
+    engine = Engine(base, max_num_seqs=config.max_num_seqs, max_waiting=config.max_waiting)
+    engine.start()
+    return engine
+
+
+def register_base_model(services: Services) -> None:
+    """Write down which base model is served, so that the console and the pages can say so."""
+    base = services.base
+    with services.storage.database.session() as session:
+        base_models.register(
+            session,
+            fingerprint=base.fingerprint,
+            name=base.name,
+            num_parameters=base.num_parameters,
+            context_length=base.context_length,
+            probe=base.probe_report.figures(),
+        )
+
+
+def build(services: Services) -> APIFlask:
+    """Put the rooms together. Order matters: the log sees everything, the gate stands before the limits."""
+    app = APIFlask(
+        __name__,
+        title=TITLE,
+        version=VERSION,
+        enable_openapi=False,  # app.api.public serves the document itself
+        json_errors=False,
+        static_folder=None,  # type: ignore[arg-type]  # Flask takes None: no route for static files
+    )
+    app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
+    app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.extensions[EXTENSION] = services
+    configure_openapi(app)
+    register_error_handlers(app)
+    register_request_log(app)
+    register_gate(app)
+    register_limits(app, services.config)
+    for blueprint in (
+        completions.blueprint,
+        models.blueprint,
+        voices.blueprint,
+        samples.blueprint,
+        tuning_runs.of_voice,
+        tuning_runs.blueprint,
+        public.blueprint,
+    ):
+        app.register_blueprint(blueprint)
+    return app

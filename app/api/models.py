@@ -1,0 +1,52 @@
+"""/v1/models: what the caller may name as `model`: the base model and their own voices."""
+
+from apiflask import APIBlueprint
+
+from app.api import schemas
+from app.api.errors import missing
+from app.api.services import caller, services
+from storage import base_models, models, voices
+from storage.errors import NotFound
+
+blueprint = APIBlueprint("models", __name__, url_prefix="/v1/models", tag="Models")
+OWNER = "idiolect"
+
+
+@blueprint.get("")
+@blueprint.output(schemas.ModelList)
+def list_models() -> schemas.ModelList:
+    """List the base model and your voices."""
+    with services().storage.database.reading() as session:
+        own = voices.list_voices(session, caller().user_id)
+    return schemas.ModelList(data=[_base(), *map(_voice, own)])
+
+
+@blueprint.get("/<path:model_id>")
+@blueprint.output(schemas.Model)
+def get_model(model_id: str) -> schemas.Model:
+    """Look at the base model or one of your voices."""
+    if model_id == services().base.name:
+        return _base()
+    try:
+        with services().storage.database.reading() as session:
+            return _voice(voices.get_voice(session, caller().user_id, model_id))
+    except NotFound as unknown:
+        raise missing("model", param="model") from unknown
+
+
+def _base() -> schemas.Model:
+    base = services().base
+    with services().storage.database.reading() as session:
+        registered = base_models.current(session)
+    created = int(registered.registered_at) if registered is not None else 0
+    return schemas.Model(id=base.name, created=created, owned_by=OWNER, name=base.name, version=None)
+
+
+def _voice(voice: models.Voice) -> schemas.Model:
+    return schemas.Model(
+        id=voice.id,
+        created=int(voice.created_at),
+        owned_by=voice.user_id,
+        name=voice.name,
+        version=voice.active_version,
+    )

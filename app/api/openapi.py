@@ -1,0 +1,81 @@
+"""What every operation of the OpenAPI document has in common: the bearer key, the error shape, the headers."""
+
+from typing import Any
+
+from apiflask import APIFlask
+from apiflask.openapi_adapters import extract_pydantic_defs
+
+from app.api import schemas
+from app.api.services import services
+
+TITLE = "Idiolect"
+DESCRIPTION = (
+    "Text in a person's own voice: one frozen language model, one short trained prefix per voice. "
+    "Shapes, errors and streams are OpenAI's, so that its clients work unchanged: point their base URL here."
+)
+PUBLIC_PREFIXES = ("/healthz", "/v1/openapi.json", "/v1/docs")
+_ERRORS = {
+    "400": "The request can't be answered as it is; the message says what to change",
+    "401": "No API key, or not a good one",
+    "404": "No such thing, or not yours",
+    "409": "It contradicts what is there: the voice is not trained, the run has ended …",
+    "413": "The body is too large",
+    "429": "Too many requests of this key; Retry-After says when to come back",
+    "503": "Too busy; Retry-After says when to come back",
+    "500": "A fault on this side",
+}
+_HEADERS = {
+    "x-request-id": "Names this request in the log",
+    "x-ratelimit-limit-requests": "Requests a minute that this key may make",
+    "x-ratelimit-remaining-requests": "How many are left of them",
+    "x-ratelimit-reset-requests": "When the minute begins anew, such as 7s",
+}
+_ERROR_REF = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+
+
+def configure_openapi(app: APIFlask) -> None:
+    """Settings of the document, and the hook that completes it."""
+    app.config.update(
+        DESCRIPTION=DESCRIPTION,
+        LICENSE={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        SECURITY_SCHEMES={"key": {"type": "http", "scheme": "bearer", "description": "An API key, idl-…"}},
+        AUTO_404_RESPONSE=False,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_AUTH_ERROR_RESPONSE=False,
+        AUTO_SERVERS=False,
+        AUTO_OPERATION_ID=True,
+        VALIDATION_ERROR_STATUS_CODE=400,
+    )
+    app.spec_processor(_complete)
+
+
+def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
+    assert isinstance(spec, dict), "SPEC_FORMAT is json"
+    spec["servers"] = [{"url": "/"}]
+    spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two blueprints may share one
+    _add_error_schema(spec["components"]["schemas"])
+    for path, operations in spec["paths"].items():
+        public = path.startswith(PUBLIC_PREFIXES)
+        for operation in operations.values():
+            operation["security"] = [] if public else [{"key": []}]
+            for status, description in _ERRORS.items():
+                if not public and status not in operation["responses"]:
+                    operation["responses"][status] = {"description": description, "content": _ERROR_REF}
+            for response in operation["responses"].values():
+                response["headers"] = _headers(public=public)
+    completion = spec["paths"]["/v1/completions"]["post"]
+    completion["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    body = completion["requestBody"]["content"]["application/json"]
+    body["example"] = {"model": services().base.name, **body["example"]}
+    return spec
+
+
+def _add_error_schema(components: dict[str, Any]) -> None:
+    error = schemas.Error.model_json_schema(ref_template="#/components/schemas/Error.{model}")
+    components.update(extract_pydantic_defs(error, "Error"))
+    components["Error"] = error
+
+
+def _headers(*, public: bool) -> dict[str, Any]:
+    shown = ["x-request-id"] if public else list(_HEADERS)
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in shown}

@@ -1,0 +1,272 @@
+"""What the API takes and gives, field by field: the OpenAPI document is made from these. Strict: no value is coerced,
+and a field nobody knows is refused rather than ignored. Times are whole UTC seconds since the epoch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from storage.text_intake import MAX_PROMPT_CHARS, MAX_TITLE_CHARS
+from storage.voices import MAX_NAME_CHARS
+
+MAX_TEXT_CHARS = 1 << 22
+_NO_NUL = r"^[^\x00]*$"
+
+# A length limit also makes pydantic refuse what JSON can spell and UTF-8 can't: half of a surrogate pair.
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
+Id = Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)]
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=_NO_NUL, strip_whitespace=True)
+]
+IsoDate = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Body(BaseModel):
+    """A JSON request body."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Query(BaseModel):
+    """A query string: everything arrives as text, so numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Out(BaseModel):
+    """A JSON answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Out):
+    """What went wrong, for people (message) and for programs (code)."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(Out):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+class Page(Query):
+    """Which part of a list: what comes after this id, and how many."""
+
+    after: Id | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+
+
+class Health(Out):
+    """Is the API role up, and how busy is it."""
+
+    status: Literal["ok"]
+    model: str
+    running: int = Field(description="Requests that are being generated.")
+    waiting: int = Field(description="Requests that wait for a row.")
+
+
+class Deleted(Out):
+    """A thing is gone."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
+class Model(Out):
+    """Something that can be named as `model`: the base model, or one of the caller's voices."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    name: str = Field(description="What people call it.")
+    version: int | None = Field(description="The voice's version in use; null for the base model and untrained voices.")
+
+
+class ModelList(Out):
+    """Every model the caller may name."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Readiness(Out):
+    """Is there enough writing to train on?"""
+
+    num_samples: int
+    num_words: int
+    enough: bool
+    sentence: str
+
+
+class Voice(Out):
+    """A voice: what is trained on a person's samples. Its id is also its model id."""
+
+    id: str
+    object: Literal["voice"] = "voice"
+    name: str
+    created_at: int
+    active_version: int | None = Field(description="The version in use; null while untrained or switched off.")
+    readiness: Readiness
+
+
+class VoiceList(Out):
+    """Some of the caller's voices."""
+
+    object: Literal["list"] = "list"
+    data: list[Voice]
+    has_more: bool
+
+
+class NewVoice(Body):
+    """A voice to make."""
+
+    name: Name
+
+
+class VoiceChange(Body):
+    """What to change of a voice: its name, or the version in use (null switches the voice off)."""
+
+    name: Name | None = None
+    active_version: int | None = Field(default=None, ge=1)
+
+
+class NewSample(Body):
+    """One text the person wrote. `prompt`: what it answered, where there was such a thing."""
+
+    text: Text
+    title: Annotated[str, StringConstraints(max_length=MAX_TITLE_CHARS)] | None = None
+    prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)] | None = None
+    written_on: IsoDate | None = Field(default=None, description="ISO date; the newest texts judge the voice.")
+
+
+class SampleChange(Body):
+    """Whether training uses this sample."""
+
+    included: bool
+
+
+class SampleSummary(Out):
+    """A writing sample without its text."""
+
+    id: str
+    object: Literal["sample"] = "sample"
+    title: str | None
+    written_on: str | None
+    included: bool
+    num_words: int
+    num_chars: int
+    created_at: int
+
+
+class Sample(SampleSummary):
+    """A writing sample."""
+
+    text: str
+    prompt: str | None
+
+
+class SampleList(Out):
+    """Some of a voice's samples, in the order they were given."""
+
+    object: Literal["list"] = "list"
+    data: list[SampleSummary]
+    has_more: bool
+
+
+class Version(Out):
+    """One published prefix of a voice, and how it did on writing it was not trained on."""
+
+    id: str
+    object: Literal["voice.version"] = "voice.version"
+    version: int
+    active: bool
+    run: str
+    num_virtual_tokens: int
+    num_bytes: int
+    figures: dict[str, Any]
+    usable: bool = Field(description="False: trained for another base model than the one now served.")
+    created_at: int
+
+
+class VersionList(Out):
+    """Every version of a voice."""
+
+    object: Literal["list"] = "list"
+    data: list[Version]
+    has_more: bool
+
+
+class NewRun(Body):
+    """A training to ask for. The same samples and seed give the same voice."""
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+class RunError(Out):
+    """Why a run failed."""
+
+    code: str
+    message: str
+
+
+class TuningRun(Out):
+    """One training of a voice."""
+
+    id: str
+    object: Literal["tuning_run"] = "tuning_run"
+    voice: str
+    state: Literal["queued", "leased", "running", "paused", "committing", "succeeded", "failed", "cancelled"]
+    step: int
+    max_steps: int
+    seed: int
+    cancel_requested: bool
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    published: bool | None = Field(description="Did it beat the base model and become a version? null until it ends.")
+    figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
+    error: RunError | None
+    queue_position: int | None = Field(description="How many runs go before it, plus one; null once it started.")
+
+
+class TuningRunList(Out):
+    """Some of a voice's runs, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[TuningRun]
+    has_more: bool
+
+
+class EventQuery(Query):
+    """Which events: those after this id. With stream=true they come as they happen, as server-sent events."""
+
+    after: int = Field(default=0, ge=0, le=2**53)
+    limit: int = Field(default=100, ge=1, le=1000)
+    stream: bool = False
+
+
+class TuningEvent(Out):
+    """Something that happened in a run; `data` of type metrics holds step and losses."""
+
+    id: str
+    object: Literal["tuning_run.event"] = "tuning_run.event"
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    type: Literal["message", "metrics"]
+    message: str
+    data: dict[str, Any]
+
+
+class TuningEventList(Out):
+    """Some of a run's events, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[TuningEvent]
+    has_more: bool

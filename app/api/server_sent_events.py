@@ -1,0 +1,79 @@
+"""text/event-stream answers: framing, pings, and noticing that nobody listens any more."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from flask import Response
+
+from app.api.errors import as_api_error
+
+PING = ": ping\n\n"
+DONE = "data: [DONE]\n\n"
+PING_S = 15.0
+POLL_S = 1.0
+
+
+def event(data: str, *, event_id: str | None = None) -> str:
+    """One event; `data` is one line of JSON."""
+    return (f"id: {event_id}\n" if event_id is not None else "") + f"data: {data}\n\n"
+
+
+def error_event(error: Exception) -> str:
+    """The last event of a stream that broke after its 200 was sent."""
+    return event(json.dumps(as_api_error(error).body()))
+
+
+def event_stream(events: Iterable[str], headers: dict[str, str] | None = None) -> Response:
+    """A streamed answer that no proxy on the way should hold back."""
+    response = Response(events, mimetype="text/event-stream", headers=headers)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def hung_up(environ: dict[str, Any]) -> bool:
+    """Has the caller closed the connection? False where the server doesn't show its socket."""
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if not isinstance(connection, socket.socket):
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+class Source(Protocol):
+    """Something that has new events from time to time."""
+
+    @property
+    def ended(self) -> bool:
+        """Will there be no more?"""
+
+    def new_events(self) -> list[tuple[str, str]]:
+        """(event id, one line of JSON) of those since the last call."""
+
+
+def follow(source: Source, environ: dict[str, Any], stopping: threading.Event) -> Iterator[str]:
+    """Its events as they come, then [DONE]. Ends when the caller goes or the server stops."""
+    quiet_since = time.monotonic()
+    try:
+        while not (hung_up(environ) or stopping.is_set()):
+            ended = source.ended
+            for event_id, data in source.new_events():
+                yield event(data, event_id=event_id)
+                quiet_since = time.monotonic()
+            if ended:
+                yield DONE
+                return
+            if time.monotonic() - quiet_since >= PING_S:
+                yield PING
+                quiet_since = time.monotonic()
+            stopping.wait(POLL_S)
+    except Exception as broken:
+        yield error_event(broken)

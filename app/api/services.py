@@ -1,0 +1,42 @@
+"""What the API's views work with: the storage, the shared model, the engine, and who is calling."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import current_app, g
+
+from app.auth import Caller
+from app.config import AppConfig
+from app.generation.engine import Engine
+from storage.store import Storage
+from tuning.base_model import BaseModel
+
+EXTENSION = "idiolect"
+
+
+@dataclass(frozen=True)
+class Services:
+    """One of each for an app."""
+
+    config: AppConfig
+    storage: Storage
+    base: BaseModel
+    engine: Engine
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def close(self) -> None:
+        """End every open stream and let go of the databases. Called when the process stops."""
+        self.stopping.set()
+        self.engine.close()
+        self.storage.close()
+
+
+def services() -> Services:
+    """Those of the app that serves this request."""
+    return cast(Services, current_app.extensions[EXTENSION])
+
+
+def caller() -> Caller:
+    """Whoever made this request; only in views that are not public."""
+    return cast(Caller, g.caller)

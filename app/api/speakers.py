@@ -1,0 +1,58 @@
+"""From the name in `model` to who speaks: the base model, or one of the caller's voices with its published prefix.
+
+A voice is never answered for by the base model: without a version, with one for another base model, or with bytes
+that can't be proved to be its owner's, there is an error instead.
+"""
+
+from dataclasses import dataclass
+
+from app.api.completion_schemas import VoiceUsed
+from app.api.errors import missing
+from app.api.services import services
+from storage.errors import NotFound
+from storage.prefixes import load_prefix
+from tuning.errors import WrongBaseModel
+from tuning.prefix import Prefix
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who answers. `prefix` and `used` are None for the base model."""
+
+    model: str
+    prefix: Prefix | None = None
+    used: VoiceUsed | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an answer says of whose voice it is."""
+        if self.used is None:
+            return {}
+        return {"x-idiolect-voice": self.used.voice, "x-idiolect-version": str(self.used.version)}
+
+    @property
+    def voice_id(self) -> str | None:
+        """The voice's id, or None."""
+        return self.used.voice if self.used else None
+
+    @property
+    def version(self) -> int | None:
+        """The voice's version in use, or None."""
+        return self.used.version if self.used else None
+
+
+def speaker_of(user_id: str, model: str) -> Speaker:
+    """Raises ApiError (404: no such name), NoPublishedVersion, WrongBaseModel, IntegrityError, KeyErased."""
+    base = services().base
+    if model == base.name:
+        return Speaker(model)
+    try:
+        loaded = load_prefix(services().storage, user_id, model)
+    except NotFound as unknown:
+        raise missing("model", param="model") from unknown
+    if loaded.base_fingerprint != base.fingerprint:
+        raise WrongBaseModel("This voice was trained for another base model.")
+    prefix = Prefix.from_bytes(
+        loaded.data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
+    )
+    return Speaker(model, prefix, VoiceUsed(voice=loaded.voice_id, version=loaded.version))

@@ -1,0 +1,70 @@
+"""Who is calling the API: a person's own key ("idl-…") or the web role's token for a signed-in person ("gw-…").
+
+Used by both roles: the web role issues gateway tokens, the API role verifies both kinds. Knows no Flask and loads no
+torch. A gateway token lives for two minutes, is good only while the browser session it was minted for is, and never
+reaches the browser.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from storage import api_keys, crypto, web_sessions
+from storage.store import Storage
+
+GATEWAY_PREFIX = "gw-"
+GATEWAY_SECONDS = 120
+MAX_CREDENTIAL_CHARS = 1024
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose request this is. `credential` names the key (or the browser session), for limits and logs; no secret."""
+
+    user_id: str
+    credential: str
+    kind: Literal["key", "gateway"]
+
+
+def issue_gateway_token(storage: Storage, *, user_id: str, session_token: str) -> str:
+    """A bearer token for the person who is signed in with this session token (the cookie's value)."""
+    payload = {"user": user_id, "session": hashlib.sha256(session_token.encode()).hexdigest()}
+    return GATEWAY_PREFIX + str(_serializer(storage).dumps(payload))
+
+
+def authenticate(storage: Storage, authorization: str | None) -> Caller | None:
+    """The caller an Authorization header proves, or None: no bearer, unknown, revoked, expired, or not active."""
+    scheme, _, credential = (authorization or "").partition(" ")
+    credential = credential.strip()
+    if scheme.lower() != "bearer" or not credential.isascii() or len(credential) > MAX_CREDENTIAL_CHARS:
+        return None
+    if credential.startswith(GATEWAY_PREFIX):
+        return _by_gateway_token(storage, credential.removeprefix(GATEWAY_PREFIX))
+    return _by_key(storage, credential)
+
+
+def _by_key(storage: Storage, secret: str) -> Caller | None:
+    with storage.database.session() as session:
+        found = api_keys.authenticate(session, secret)
+        if found is None:
+            return None
+        key, user = found
+        return Caller(user_id=user.id, credential=key.id, kind="key")
+
+
+def _by_gateway_token(storage: Storage, token: str) -> Caller | None:
+    try:
+        payload = _serializer(storage).loads(token, max_age=GATEWAY_SECONDS)
+    except BadSignature:
+        return None
+    with storage.database.session() as session:
+        user = web_sessions.find_by_hash(session, payload["session"])
+        if user is None or user.id != payload["user"]:
+            return None
+        return Caller(user_id=user.id, credential=f"session-{payload['session'][:16]}", kind="gateway")
+
+
+def _serializer(storage: Storage) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(crypto.derive(storage.config.master_key, "gateway"), salt="gateway")

@@ -1,0 +1,54 @@
+"""How often one key may call, and what a lost Redis does to that."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.config import AppConfig
+from tests.app.api.people import Api, Person
+from tests.app.api.test_errors import error_of
+from tests.servers import ValkeyServer
+
+ApiWith = Callable[[AppConfig], Api]
+LEFT = "x-ratelimit-remaining-requests"
+
+
+def test_keys_are_counted_apart_and_together_over_processes(
+    api: Api, api_with: ApiWith, ann: Person, ben: Person
+) -> None:
+    config = AppConfig(rate_limit_url=api.storage.config.cache_url, rate_limit_per_minute=3)
+    one, two = api_with(config), api_with(config)
+    left = [app.call(ann, "GET", path).headers[LEFT] for app, path in ((one, "/v1/models"), (two, "/v1/voices"))]
+    assert left == ["2", "1"]
+    assert one.call(ben, "GET", "/v1/models").headers[LEFT] == "2"
+    assert two.call(ann, "GET", "/v1/voices/none").headers[LEFT] == "0"  # a 404 counts, too, and says so
+    refused = one.call(ann, "GET", "/v1/models")
+    assert error_of(refused, 429)["code"] == "rate_limit_exceeded"
+    assert refused.headers[LEFT] == "0"
+    assert one.call(ben, "GET", "/v1/models").status_code == 200
+
+
+def test_public_pages_and_strangers_are_not_counted(api_with: ApiWith) -> None:
+    app = api_with(AppConfig(rate_limit_per_minute=1))
+    for _ in range(3):
+        assert app.client().get("/healthz").status_code == 200
+        assert app.client().get("/v1/models").status_code == 401
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_frozen_redis_costs_less_than_a_second_and_limits_stay(
+    api_with: ApiWith, own_valkey: ValkeyServer, ann: Person, fault: signal.Signals
+) -> None:
+    app = api_with(AppConfig(rate_limit_url=f"unix://{own_valkey.socket}", rate_limit_per_minute=5))
+    assert app.call(ann, "GET", "/v1/models").headers[LEFT] == "4"
+    own_valkey.process.send_signal(fault)
+    if fault == signal.SIGKILL:
+        own_valkey.process.wait()
+    began = time.monotonic()
+    answers = [app.call(ann, "GET", "/v1/models") for _ in range(6)]
+    took = time.monotonic() - began
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert [answer.headers[LEFT] for answer in answers[:5]] == ["4", "3", "2", "1", "0"]
+    assert took < 1

@@ -1,0 +1,103 @@
+"""The official client, unchanged, against a real server."""
+
+from collections.abc import Callable
+
+import openai
+import pytest
+
+from app.config import AppConfig
+from tests.app.api.people import Api, Person, publish_random
+from tests.app.api.server_thread import served
+
+ClientOf = Callable[[str], openai.OpenAI]
+
+
+def test_lists_the_base_model_and_the_callers_own_voices(
+    api: Api, client_of: ClientOf, ann: Person, ben: Person
+) -> None:
+    listed = client_of(ann.key).models.list()
+    assert [model.id for model in listed] == [api.base.name, ann.voice_id]
+    assert client_of(ann.key).models.retrieve(ann.voice_id).id == ann.voice_id
+    with pytest.raises(openai.NotFoundError) as refused:
+        client_of(ann.key).models.retrieve(ben.voice_id)
+    assert refused.value.code == "model_not_found"
+
+
+def test_completes_in_a_voice_and_says_whose(api: Api, client_of: ClientOf, ann: Person) -> None:
+    publish_random(api, ann)
+    answer = client_of(ann.key).completions.with_raw_response.create(
+        model=ann.voice_id, prompt="My day", max_tokens=12, temperature=0
+    )
+    completion = answer.parse()
+    assert completion.object == "text_completion"
+    assert completion.choices[0].finish_reason in ("length", "stop")
+    assert completion.usage is not None
+    assert completion.usage.prompt_tokens == 7  # the document's start and six bytes
+    assert completion.usage.completion_tokens == 12
+    assert completion.to_dict()["idiolect"] == {"voice": ann.voice_id, "version": 1}
+    assert answer.headers["x-idiolect-voice"] == ann.voice_id
+    assert answer.headers["x-idiolect-version"] == "1"
+    assert completion.system_fingerprint == f"fp_{api.base.fingerprint[:12]}"
+    assert answer.request_id is not None
+
+
+def test_streams_the_same_text_with_usage_at_the_end(api: Api, client_of: ClientOf, ann: Person) -> None:
+    publish_random(api, ann)
+    client = client_of(ann.key)
+    asked = {"model": ann.voice_id, "prompt": "My day", "max_tokens": 24, "temperature": 0}
+    whole = client.completions.create(**asked)  # type: ignore[call-overload]
+    chunks = list(
+        client.completions.create(**asked, stream=True, stream_options={"include_usage": True})  # type: ignore[call-overload]
+    )
+    assert len(chunks) > 3
+    assert "".join(choice.text for chunk in chunks for choice in chunk.choices) == whole.choices[0].text
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == whole.choices[0].finish_reason
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+
+
+def test_meets_400_for_a_prompt_longer_than_the_context(api: Api, client_of: ClientOf, ann: Person) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client_of(ann.key).completions.create(model=api.base.name, prompt="x" * 400)
+    assert refused.value.code == "context_length_exceeded"
+    assert "401" in refused.value.message
+    assert str(api.base.context_length - 1) in refused.value.message
+
+
+@pytest.mark.parametrize("key", ["sk-wrong", "idl-wrong", "gw-wrong", "gw-"])
+def test_meets_401_without_a_good_key(client_of: ClientOf, key: str) -> None:
+    with pytest.raises(openai.AuthenticationError) as refused:
+        client_of(key).models.list()
+    assert refused.value.code == "invalid_api_key"
+    assert refused.value.request_id is not None
+
+
+def test_meets_404_for_somebody_elses_voice(api: Api, client_of: ClientOf, ann: Person, ben: Person) -> None:
+    publish_random(api, ben)
+    for model in (ben.voice_id, "voice-unknown"):
+        with pytest.raises(openai.NotFoundError) as refused:
+            client_of(ann.key).completions.create(model=model, prompt="Hello")
+        assert refused.value.code == "model_not_found"
+        assert refused.value.param == "model"
+
+
+def test_meets_409_for_an_untrained_voice_and_is_told_not_to_retry(client_of: ClientOf, ann: Person) -> None:
+    with pytest.raises(openai.ConflictError) as refused:
+        client_of(ann.key).completions.create(model=ann.voice_id, prompt="Hello")
+    assert refused.value.code == "voice_not_trained"
+    assert refused.value.response.headers["x-should-retry"] == "false"
+
+
+def test_meets_429_when_a_key_calls_too_often(api: Api, api_with: Callable[[AppConfig], Api], ann: Person) -> None:
+    strict = api_with(AppConfig(rate_limit_url=api.storage.config.cache_url, rate_limit_per_minute=3))
+    with served(strict.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key=ann.key, max_retries=0) as client:
+        answers = [client.models.with_raw_response.list() for _ in range(3)]
+        assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["2", "1", "0"]
+        with pytest.raises(openai.RateLimitError) as refused:
+            client.models.list()
+    headers = refused.value.response.headers
+    assert refused.value.code == "rate_limit_exceeded"
+    assert 1 <= int(headers["Retry-After"]) <= 60
+    assert headers["x-ratelimit-limit-requests"] == "3"
+    assert headers["x-ratelimit-reset-requests"].endswith("s")

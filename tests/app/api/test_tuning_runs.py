@@ -1,0 +1,102 @@
+"""Asking for a training over HTTP, following it, stopping it."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from app.api import server_sent_events
+from storage import outbox
+from tests.app.api.people import Api, Person, publish_random, write_samples
+from tests.app.api.test_errors import error_of
+
+
+def test_a_run_is_kept_though_the_broker_is_away_and_asked_for_once(api: Api, ann: Person) -> None:
+    write_samples(api.storage, ann)
+    path = f"/v1/voices/{ann.voice_id}/tuning_runs"
+    began = time.monotonic()
+    made = api.call(ann, "POST", path, json={"seed": 7})
+    assert time.monotonic() - began < 3
+    assert made.status_code == 202
+    run = made.json
+    assert (run["object"], run["state"], run["voice"], run["seed"]) == ("tuning_run", "queued", ann.voice_id, 7)
+    assert run["queue_position"] >= 1
+    again = api.call(ann, "POST", path, json={})
+    assert (again.status_code, again.json["id"]) == (200, run["id"])
+    assert [one["id"] for one in api.call(ann, "GET", path).json["data"]] == [run["id"]]
+    with api.storage.database.session() as session:
+        assert run["id"] in [run_id for _, run_id in outbox.unsent(session, limit=1000)]
+
+
+def test_a_run_needs_enough_text(api: Api, ann: Person) -> None:
+    error = error_of(api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}), 400)
+    assert error["code"] == "invalid_sample"
+
+
+def test_a_waiting_run_is_cancelled_at_once_and_only_once(api: Api, ann: Person) -> None:
+    write_samples(api.storage, ann)
+    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
+    cancelled = api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/cancel").json
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["finished_at"] is not None
+    assert cancelled["queue_position"] is None
+    refused = api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/cancel")
+    assert error_of(refused, 409)["code"] == "conflict"
+    assert refused.headers["x-should-retry"] == "false"
+
+
+def test_a_finished_run_shows_its_end_and_its_events(api: Api, ann: Person) -> None:
+    publish_random(api, ann)
+    (run,) = api.call(ann, "GET", f"/v1/voices/{ann.voice_id}/tuning_runs").json["data"]
+    assert (run["state"], run["published"], run["error"]) == ("succeeded", True, None)
+    assert api.call(ann, "GET", f"/v1/tuning_runs/{run['id']}").json == run
+    path = f"/v1/tuning_runs/{run['id']}/events"
+    events = api.call(ann, "GET", path).json
+    assert events["data"]
+    assert all(event["object"] == "tuning_run.event" for event in events["data"])
+    first = api.call(ann, "GET", f"{path}?limit=1").json
+    assert first["data"] == events["data"][:1]
+    assert first["has_more"] is (len(events["data"]) > 1)
+    rest = api.call(ann, "GET", f"{path}?after={first['data'][0]['id']}").json
+    assert first["data"] + rest["data"] == events["data"]
+
+
+def test_runs_come_in_pages_newest_first(api: Api, ann: Person) -> None:
+    for seed in range(3):
+        publish_random(api, ann, seed)
+    path = f"/v1/voices/{ann.voice_id}/tuning_runs"
+    first = api.call(ann, "GET", f"{path}?limit=2").json
+    rest = api.call(ann, "GET", f"{path}?limit=2&after={first['data'][-1]['id']}").json
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    seen = first["data"] + rest["data"]
+    assert len({run["id"] for run in seen}) == 3
+    assert error_of(api.call(ann, "GET", f"{path}?after=run-unknown"), 400)["param"] == "after"
+    assert [run["created_at"] for run in seen] == sorted((run["created_at"] for run in seen), reverse=True)
+
+
+def test_events_are_streamed_as_they_come_until_the_run_ends(
+    api: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_sent_events, "POLL_S", 0.02)
+    monkeypatch.setattr(server_sent_events, "PING_S", 0.1)
+    write_samples(api.storage, ann)
+    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
+    url = f"{api.url}/v1/tuning_runs/{run['id']}/events?stream=true"
+    cancel = threading.Timer(0.4, api.call, (ann, "POST", f"/v1/tuning_runs/{run['id']}/cancel"))
+    cancel.start()
+    with httpx.stream("GET", url, headers=ann.headers, timeout=10) as answer:
+        lines = [line for line in answer.iter_lines() if line]
+    cancel.join()
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert ": ping" in lines
+    assert lines[-1] == "data: [DONE]"
+    ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
+    told = [json.loads(line.removeprefix("data: ")) for line in lines[:-1] if line.startswith("data: ")]
+    assert ids == [event["id"] for event in told]
+    assert ids == [event["id"] for event in api.call(ann, "GET", f"/v1/tuning_runs/{run['id']}/events").json["data"]]
+    # A browser that lost the connection goes on where it was.
+    with httpx.stream("GET", url, headers=ann.headers | {"Last-Event-ID": ids[0]}, timeout=10) as answer:
+        again = [line.removeprefix("id: ") for line in answer.iter_lines() if line.startswith("id: ")]
+    assert again == ids[1:]
