@@ -6,6 +6,9 @@ StorageError
 ├── NotFound               no such row, or not this owner's: the two are never told apart
 ├── Conflict               the request contradicts what is there (the address is taken, the run has ended)
 │   └── LostLease          another worker has claimed the run: stop, write nothing
+│       └── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
+├── NoPublishedVersion     the voice has no version in use: never answer with the base model in its stead
+├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
 ├── LimitReached           more than one account may have; the message says what to do
 ├── KeyErased              the owner's data key is gone: nothing of theirs can be read any more
@@ -36,6 +39,18 @@ class Conflict(StorageError):
 
 class LostLease(Conflict):
     """Another worker has claimed the run: stop, write nothing."""
+
+
+class RunCancelled(LostLease):
+    """Its owner cancelled the run before it could publish. The run has been ended as cancelled: stop, write nothing."""
+
+
+class NoPublishedVersion(StorageError):
+    """The voice has no version in use: it was never trained, or it was switched off."""
+
+
+class InvalidAccount(StorageError):
+    """An address or password that can't be taken; the message says how to mend it."""
 
 
 class InvalidSample(StorageError):

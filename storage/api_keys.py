@@ -1,0 +1,76 @@
+"""Bearer keys of the API. A secret is shown once; the database holds its SHA-256 and its first characters."""
+
+import hashlib
+import secrets
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from storage import audit, clock
+from storage.errors import LimitReached, NotFound
+from storage.ids import new_id
+from storage.models import ApiKey, User
+from storage.text_intake import clean_name
+
+PREFIX = "idl-"
+MAX_KEYS = 20
+MAX_NAME_CHARS = 80
+TOUCH_EVERY_S = 60
+_HINT_CHARS = len(PREFIX) + 4
+
+
+def create_key(session: Session, user_id: str, name: str) -> tuple[ApiKey, str]:
+    """A new key and its secret, which can't be read again. Raises LimitReached beyond 20 keys in use."""
+    in_use = select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    if (session.scalar(in_use) or 0) >= MAX_KEYS:
+        raise LimitReached(f"You have {MAX_KEYS} keys, which is the most: revoke one that you no longer use.")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    key = ApiKey(
+        id=new_id("key"),
+        user_id=user_id,
+        name=clean_name(name, MAX_NAME_CHARS) or "My key",
+        hint=f"{secret[:_HINT_CHARS]}…",
+        key_hash=_hashed(secret),
+        created_at=clock.now(),
+    )
+    session.add(key)
+    session.flush()
+    audit.record(session, "key.created", actor_id=user_id, subject_id=key.id)
+    return key, secret
+
+
+def authenticate(session: Session, secret: str) -> tuple[ApiKey, User] | None:
+    """The key and its owner, unless it is unknown or revoked or the owner is not active."""
+    found = session.execute(
+        select(ApiKey, User)
+        .join(User, User.id == ApiKey.user_id)
+        .where(ApiKey.key_hash == _hashed(secret), ApiKey.revoked_at.is_(None), User.state == "active")
+    ).one_or_none()
+    if found is None:
+        return None
+    key, user = found
+    at = clock.now()
+    if key.last_used_at is None or key.last_used_at < at - TOUCH_EVERY_S:
+        session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=at))
+    return key, user
+
+
+def list_keys(session: Session, user_id: str) -> list[ApiKey]:
+    """The person's keys, revoked ones too, newest first."""
+    mine = select(ApiKey).where(ApiKey.user_id == user_id)
+    return list(session.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id.desc())))
+
+
+def revoke_key(session: Session, user_id: str, key_id: str) -> ApiKey:
+    """Stop a key from working; the first time counts. Raises NotFound. The caller records who did it."""
+    key = session.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id))
+    if key is None:
+        raise NotFound("no such key")
+    if key.revoked_at is None:
+        key.revoked_at = clock.now()
+        session.flush()
+    return key
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

@@ -1,0 +1,206 @@
+"""Published prefixes: into the database, out to the cache, and back for whoever owns the voice.
+
+The bytes are opaque here. They are sealed with their owner, voice, version and base fingerprint as associated data,
+the same in the database and in Redis, so that an entry in the wrong place does not open.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from storage import audit, clock, crypto, run_claims
+from storage.errors import CacheUnavailable, IntegrityError, NoPublishedVersion, NotFound, RunCancelled
+from storage.ids import new_id
+from storage.models import PrefixVersion, Voice
+from storage.run_claims import Claim
+from storage.store import Storage
+
+log = logging.getLogger(__name__)
+Source = Literal["cache", "database"]
+
+
+@dataclass(frozen=True)
+class LoadedPrefix:
+    """A voice's prefix in clear, and whose it is."""
+
+    data: bytes
+    user_id: str
+    voice_id: str
+    version: int
+    base_fingerprint: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class _Address:
+    """Which prefix: the cache key's parts, and the associated data's."""
+
+    user_id: str
+    voice_id: str
+    version: int
+    base_fingerprint: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return ("prefix", self.user_id, self.voice_id, str(self.version), self.base_fingerprint)
+
+    @property
+    def cache_key(self) -> str:
+        return ":".join(self.parts)
+
+
+def publish_prefix(
+    storage: Storage,
+    held: Claim,
+    *,
+    data: bytes,
+    base_fingerprint: str,
+    num_virtual_tokens: int,
+    figures: dict[str, Any],
+) -> PrefixVersion:
+    """Publish what the run trained: version, the voice's pointer, the run's end and its event, in one transaction.
+
+    Raises LostLease (also at a second call: a run publishes once), RunCancelled (the run has then been ended as
+    cancelled), KeyErased. Redis is filled after the commit, and may fail.
+    """
+    key = storage.keys.data_key(held.user_id)
+    try:
+        with storage.database.session() as session:
+            run_claims.finish_published(session, held, figures)
+            address = _Address(held.user_id, held.voice_id, _next_version(session, held.voice_id), base_fingerprint)
+            sealed = crypto.seal(key, data, *address.parts)
+            version = _add_version(session, held, address, sealed, len(data), num_virtual_tokens, figures)
+    except RunCancelled:
+        with storage.database.session() as session:
+            run_claims.finish(session, held, state="cancelled")
+        raise
+    _put(storage, address, sealed)
+    return version
+
+
+def load_prefix(storage: Storage, user_id: str, voice_id: str) -> LoadedPrefix:
+    """The version in use of the person's voice, from Redis or else the database.
+
+    Raises NotFound (unknown, another's), NoPublishedVersion, KeyErased, IntegrityError (the database's own bytes are
+    not what they should be).
+    """
+    address = _in_use(storage, user_id, voice_id)
+    key = storage.keys.data_key(user_id)
+    data = _from_cache(storage, address, key)
+    source: Source = "cache"
+    if data is None:
+        source = "database"
+        data = _from_database(storage, address, key)
+    return LoadedPrefix(data, user_id, voice_id, address.version, address.base_fingerprint, source)
+
+
+def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> None:
+    """Remove a voice's cached prefixes, or all of a person's. With Redis away they end with their time to live; no
+    request reads them, since each asks the database for the version first."""
+    prefix = f"prefix:{user_id}:" if voice_id is None else f"prefix:{user_id}:{voice_id}:"
+    try:
+        storage.cache.delete_matching(prefix)
+    except CacheUnavailable:
+        log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
+
+
+def _in_use(storage: Storage, user_id: str, voice_id: str) -> _Address:
+    with storage.database.reading() as session:
+        found = session.execute(
+            select(PrefixVersion.version, PrefixVersion.base_fingerprint)
+            .select_from(Voice)
+            .outerjoin(
+                PrefixVersion,
+                (PrefixVersion.voice_id == Voice.id)
+                & (PrefixVersion.user_id == Voice.user_id)
+                & (PrefixVersion.version == Voice.active_version),
+            )
+            .where(Voice.id == voice_id, Voice.user_id == user_id)
+        ).one_or_none()
+    if found is None:
+        raise NotFound("no such voice")
+    if found.version is None:
+        raise NoPublishedVersion("This voice has no version in use: train it, or choose one of its versions.")
+    return _Address(user_id, voice_id, found.version, found.base_fingerprint)
+
+
+def _from_cache(storage: Storage, address: _Address, key: bytes) -> bytes | None:
+    try:
+        sealed = storage.cache.get(address.cache_key)
+        storage.cache.count("misses" if sealed is None else "hits")
+    except CacheUnavailable:
+        return None
+    if sealed is None:
+        return None
+    try:
+        return crypto.unseal(key, sealed, *address.parts)
+    except IntegrityError:
+        log.error("a cached prefix did not open and was removed: %s version %d", address.voice_id, address.version)
+        _forget(storage, address)
+        return None
+
+
+def _from_database(storage: Storage, address: _Address, key: bytes) -> bytes:
+    with storage.database.reading() as session:
+        sealed = session.scalar(
+            select(PrefixVersion.sealed).where(
+                PrefixVersion.voice_id == address.voice_id,
+                PrefixVersion.user_id == address.user_id,
+                PrefixVersion.version == address.version,
+            )
+        )
+    if sealed is None:
+        raise NotFound("no such voice")  # deleted since the pointer was read
+    data = crypto.unseal(key, sealed, *address.parts)
+    _put(storage, address, sealed)
+    return data
+
+
+def _put(storage: Storage, address: _Address, sealed: bytes) -> None:
+    try:
+        storage.cache.put(address.cache_key, sealed, storage.config.cache_ttl_s)
+    except CacheUnavailable:
+        log.warning("the cache is away: a prefix was not put there, the database serves it")
+
+
+def _forget(storage: Storage, address: _Address) -> None:
+    try:
+        storage.cache.delete(address.cache_key)
+    except CacheUnavailable:
+        log.warning("the cache is away: a bad entry could not be removed, and is refused at each reading")
+
+
+def _next_version(session: Session, voice_id: str) -> int:
+    newest = select(func.max(PrefixVersion.version)).where(PrefixVersion.voice_id == voice_id)
+    return 1 + (session.scalar(newest) or 0)
+
+
+def _add_version(
+    session: Session,
+    held: Claim,
+    address: _Address,
+    sealed: bytes,
+    num_bytes: int,
+    num_virtual_tokens: int,
+    figures: dict[str, Any],
+) -> PrefixVersion:
+    version = PrefixVersion(
+        id=new_id("prefix"),
+        user_id=address.user_id,
+        voice_id=address.voice_id,
+        run_id=held.run_id,
+        version=address.version,
+        base_fingerprint=address.base_fingerprint,
+        num_virtual_tokens=num_virtual_tokens,
+        num_bytes=num_bytes,
+        sealed=sealed,
+        figures=figures,
+        created_at=clock.now(),
+    )
+    session.add(version)
+    session.execute(update(Voice).where(Voice.id == address.voice_id).values(active_version=address.version))
+    audit.record(session, "voice.version_published", subject_id=address.voice_id, version=address.version)
+    return version

@@ -1,0 +1,263 @@
+"""A worker's hold on a tuning run: claim, lease, fence, and every write that is allowed under them.
+
+The run's row is the truth and the queue only carries its id. A claim raises the fence; every later write names the
+fence it was claimed under, so a worker that was given up for dead can write nothing. Knows no torch and no queue.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Update, and_, delete, func, or_, update
+from sqlalchemy.orm import Session
+
+from storage import audit, clock, outbox
+from storage.errors import LostLease, RunCancelled
+from storage.models import CLAIMED_STATES, TuningCheckpoint, TuningEvent, TuningRun
+
+EndState = Literal["succeeded", "failed", "cancelled"]
+Level = Literal["info", "warn", "error"]
+GAVE_UP = "gave_up"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What one worker holds. `fence` is the number that all its writes carry."""
+
+    run_id: str
+    user_id: str
+    voice_id: str
+    fence: int
+    sample_ids: tuple[str, ...]
+    seed: int
+    attempts: int
+
+
+def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
+    """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do.
+
+    A run that was cancelled meanwhile ends here, and one claimed more than max_attempts times ends as failed.
+    """
+    at = clock.now()
+    expired = and_(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
+    taken = session.execute(
+        _quietly(update(TuningRun))
+        .where(TuningRun.id == run_id, or_(TuningRun.state == "queued", expired))
+        .values(
+            state="leased",
+            fence=TuningRun.fence + 1,
+            attempts=TuningRun.attempts + 1,
+            lease_until=at + lease_s,
+            worker=worker,
+            started_at=func.coalesce(TuningRun.started_at, at),
+        )
+        .returning(
+            TuningRun.user_id,
+            TuningRun.voice_id,
+            TuningRun.fence,
+            TuningRun.sample_ids,
+            TuningRun.seed,
+            TuningRun.attempts,
+            TuningRun.cancel_requested,
+        )
+    ).one_or_none()
+    if taken is None:
+        return None
+    held = Claim(
+        run_id, taken.user_id, taken.voice_id, taken.fence, tuple(taken.sample_ids), taken.seed, taken.attempts
+    )
+    outbox.settle(session, run_id)
+    if taken.cancel_requested:
+        finish(session, held, state="cancelled")
+        return None
+    if held.attempts > max_attempts:
+        _give_up(session, held, max_attempts)
+        return None
+    again = f"Going on after an interruption (attempt {held.attempts})."
+    _tell(session, held, again if held.attempts > 1 else "A worker has taken the run.")
+    return held
+
+
+def start_running(session: Session, held: Claim, max_steps: int) -> None:
+    """Training begins, for at most max_steps steps. Raises LostLease."""
+    _write(session, held, state="running", max_steps=max_steps)
+
+
+def heartbeat(session: Session, held: Claim, lease_s: float) -> bool:
+    """A sign of life: the lease lasts lease_s seconds from now. True when the owner wants the run cancelled.
+    Raises LostLease."""
+    return _write(session, held, lease_until=clock.now() + lease_s)
+
+
+def record_progress(
+    session: Session, held: Claim, step: int, metrics: dict[str, Any], message: str = "", level: Level = "info"
+) -> None:
+    """Where training is: the step, and an event of type metrics (or a bare message when there are none).
+    Raises LostLease."""
+    _write(session, held, step=step)
+    _tell(session, held, message or f"Step {step}", _finite(metrics), level)
+
+
+def hold(session: Session, held: Claim) -> None:
+    """Prove that the claim still stands, and keep it so until this transaction ends. Raises LostLease."""
+    _write(session, held, worker=TuningRun.worker)
+
+
+def release(session: Session, held: Claim) -> None:
+    """Give the run back unharmed because this worker is stopping: it is queued again and goes on from its checkpoint.
+    Does not count as an attempt. Raises LostLease."""
+    _write(session, held, state="queued", attempts=TuningRun.attempts - 1, lease_until=None, worker=None)
+    outbox.add(session, held.run_id)
+    _tell(session, held, "The worker is stopping; the run waits for the next one.")
+
+
+def finish(
+    session: Session,
+    held: Claim,
+    *,
+    state: EndState,
+    published: bool | None = None,
+    figures: dict[str, Any] | None = None,
+    error_code: str | None = None,
+    error_message: str | None = None,
+) -> None:
+    """End the run and delete its checkpoint. A run that succeeded without publishing has published=False.
+    Raises LostLease."""
+    _end(session, held, state, published, figures, error_code, error_message)
+
+
+def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> None:
+    """End the run as published, in the transaction that publishes. Raises RunCancelled (the caller must then end it),
+    LostLease."""
+    if hold_cancel_requested(session, held):
+        raise RunCancelled("the run was cancelled before it could publish")
+    _end(session, held, "succeeded", True, figures, None, None)
+
+
+def hold_cancel_requested(session: Session, held: Claim) -> bool:
+    """As `hold`; whether the owner has cancelled. Nobody can cancel from here to the transaction's end."""
+    return _write(session, held, worker=TuningRun.worker)
+
+
+def expire_leases(session: Session) -> list[str]:
+    """Put runs whose worker has gone silent back in the queue; their ids. Also those that the queue seems to have
+    forgotten. Their messages are in the outbox."""
+    at = clock.now()
+    requeued = session.execute(
+        _quietly(update(TuningRun))
+        .where(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
+        .values(state="queued", lease_until=None, worker=None)
+        .returning(TuningRun.id, TuningRun.user_id)
+    ).all()
+    for run_id, user_id in requeued:
+        outbox.add(session, run_id)
+        message = "The worker went silent; the run waits for another one."
+        session.add(_event(run_id, user_id, message, {}, "warn"))
+        audit.record(session, "run.requeued", subject_id=run_id)
+    session.flush()
+    return [run_id for run_id, _ in requeued] + outbox.remind(session)
+
+
+def _end(
+    session: Session,
+    held: Claim,
+    state: EndState,
+    published: bool | None,
+    figures: dict[str, Any] | None,
+    error_code: str | None,
+    error_message: str | None,
+) -> None:
+    ended = session.execute(
+        _quietly(update(TuningRun))
+        .where(_held(held))
+        .values(
+            state=state,
+            published=bool(published) if state == "succeeded" else False,
+            figures=_finite(figures or {}),
+            error_code=error_code,
+            error_message=error_message,
+            lease_until=None,
+            finished_at=clock.now(),
+        )
+        .returning(TuningRun.id)
+    ).all()
+    if not ended:
+        raise _lost(held)
+    session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == held.run_id))
+    _tell(session, held, _last_words(state, bool(published), error_message), level="error" if error_code else "info")
+    audit.record(session, f"run.{state}", subject_id=held.run_id, published=bool(published), error_code=error_code)
+
+
+def _last_words(state: EndState, published: bool, error_message: str | None) -> str:
+    if state == "succeeded":
+        return "Published." if published else "Done, and not published: it would not have helped."
+    return error_message or ("Cancelled." if state == "cancelled" else "Failed.")
+
+
+def _give_up(session: Session, held: Claim, max_attempts: int) -> None:
+    message = (
+        f"Training was interrupted {max_attempts} times, so it was given up. Nothing of yours is lost: "
+        "start it again, and tell an administrator if it happens once more."
+    )
+    finish(session, held, state="failed", error_code=GAVE_UP, error_message=message)
+
+
+def _write(session: Session, held: Claim, **values: Any) -> bool:
+    """Change the run under its fence; whether a cancel has been asked for. Raises LostLease."""
+    change = _quietly(update(TuningRun)).where(_held(held)).values(**values).returning(TuningRun.cancel_requested)
+    written = session.execute(change).one_or_none()
+    if written is None:
+        raise _lost(held)
+    return bool(written[0])
+
+
+def _held(held: Claim) -> ColumnElement[bool]:
+    return and_(TuningRun.id == held.run_id, TuningRun.fence == held.fence, TuningRun.state.in_(CLAIMED_STATES))
+
+
+def _lost(held: Claim) -> LostLease:
+    return LostLease(f"{held.run_id} is not held under fence {held.fence} any more: stop, write nothing")
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no infinities and no "not a number": they become null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }
+
+
+def _quietly(change: Update) -> Update:
+    """Rows already loaded in the session are left as they are: workers keep none."""
+    return change.execution_options(synchronize_session=False)
+
+
+def _tell(
+    session: Session, held: Claim, message: str, metrics: dict[str, Any] | None = None, level: Level = "info"
+) -> None:
+    session.add(_event(held.run_id, held.user_id, message, metrics or {}, level))
+    session.flush()
+
+
+def _event(run_id: str, user_id: str, message: str, data: dict[str, Any], level: Level) -> TuningEvent:
+    kind: Literal["message", "metrics"] = "metrics" if data else "message"
+    return TuningEvent(
+        run_id=run_id, user_id=user_id, at=clock.now(), level=level, type=kind, message=message, data=data
+    )
+
+
+__all__ = [
+    "GAVE_UP",
+    "Claim",
+    "EndState",
+    "claim",
+    "expire_leases",
+    "finish",
+    "finish_published",
+    "heartbeat",
+    "hold",
+    "hold_cancel_requested",
+    "record_progress",
+    "release",
+    "start_running",
+]

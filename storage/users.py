@@ -1,0 +1,200 @@
+"""Accounts: sign-up, passwords, states, and erasure with everything that belongs to the person."""
+
+import logging
+import re
+
+from argon2 import PasswordHasher
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError as RowExists
+from sqlalchemy.orm import Session
+
+from storage import audit, clock, paging, passwords, prefixes, voices, web_sessions
+from storage.errors import Conflict, InvalidAccount, NotFound
+from storage.ids import new_id
+from storage.keys import KeyStore
+from storage.models import AuditEvent, Role, TuningRun, User, UserState
+from storage.store import Storage
+
+FIRST_VOICE = "My voice"
+ERASED = "user.erased"
+MIN_PASSWORD_CHARS = 10
+MAX_PASSWORD_CHARS = 1000
+MAX_EMAIL_CHARS = 254
+_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+log = logging.getLogger(__name__)
+
+
+def sign_up(
+    session: Session,
+    keys: KeyStore,
+    *,
+    email: str,
+    password: str,
+    role: Role = "writer",
+    hasher: PasswordHasher = passwords.HASHER,
+) -> User:
+    """Make an account with its data key and a first voice. Raises InvalidAccount, Conflict (the address is taken)."""
+    user = User(
+        id=new_id("user"),
+        email=_checked_email(email),
+        password_hash=passwords.hashed(_checked_password(password), hasher),
+        role=role,
+        state="active",
+        created_at=clock.now(),
+    )
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except RowExists:
+        raise Conflict("There is already an account with this address: sign in, or use another address.") from None
+    keys.create(user.id)
+    voices.create_voice(session, user.id, FIRST_VOICE)
+    audit.record(session, "user.signed_up", actor_id=user.id, subject_id=user.id, role=role)
+    return user
+
+
+def verify_password(
+    session: Session, email: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
+) -> User | None:
+    """The account these two open, suspended or not; None otherwise, after the same time for an unknown address.
+
+    Ends the transaction before it measures: hashing takes long, and would hold SQLite's lock.
+    """
+    address = _normal_email(email)
+    user = session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
+    session.commit()
+    if not passwords.is_right(user.password_hash if user else None, password[: MAX_PASSWORD_CHARS + 1], hasher):
+        return None
+    if user is not None and hasher.check_needs_rehash(user.password_hash):
+        user.password_hash = passwords.hashed(password, hasher)
+    return user
+
+
+def change_password(
+    session: Session, user_id: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
+) -> None:
+    """Set another password. Raises InvalidAccount, NotFound. Ending the other browsers is the caller's choice."""
+    password_hash = passwords.hashed(_checked_password(password), hasher)
+    get_user(session, user_id).password_hash = password_hash
+    audit.record(session, "user.changed_password", actor_id=user_id, subject_id=user_id)
+
+
+def get_user(session: Session, user_id: str) -> User:
+    """The account. Raises NotFound."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("no such user")
+    return user
+
+
+def list_users(session: Session, *, query: str = "", after: str | None = None, limit: int = 50) -> list[User]:
+    """Newest first, by part of the address or the id; `after` is the last id of the page before (else NotFound)."""
+    wanted = select(User)
+    if query.strip():
+        part = "".join(filter(str.isprintable, query)).strip().lower()
+        wanted = wanted.where(User.email.contains(part, autoescape=True) | (User.id == part))
+    if after is not None:
+        last = get_user(session, after)
+        wanted = wanted.where(paging.after(User.created_at, User.id, last.created_at, last.id))
+    return list(session.scalars(wanted.order_by(User.created_at.desc(), User.id.desc()).limit(limit)))
+
+
+def set_state(session: Session, user_id: str, state: UserState) -> User:
+    """Suspend (which ends every browser session) or let in again. Raises NotFound, Conflict for the last
+    administrator. The caller records who did it."""
+    user = get_user(session, user_id)
+    if state != "active":
+        _keep_one_administrator(session, user)
+        web_sessions.end_all(session, user_id)
+    user.state = state
+    session.flush()
+    return user
+
+
+def set_role(session: Session, user_id: str, role: Role) -> User:
+    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator."""
+    user = get_user(session, user_id)
+    if role != "admin":
+        _keep_one_administrator(session, user)
+    user.role = role
+    session.flush()
+    return user
+
+
+def has_admin(session: Session) -> bool:
+    """Whether there is any administrator, suspended or not."""
+    return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
+
+
+def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> None:
+    """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
+
+    An erasure that was cut short is finished by calling it again. What stays is one audit event with the bare ids.
+    Raises NotFound when there is neither an account nor a key.
+    """
+    with storage.database.session() as session:
+        session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
+        gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
+        if gone:
+            audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id)
+    prefixes.wipe_cached(storage, user_id)
+    had_key = storage.keys.erase(user_id)
+    storage.database.scrub()
+    if not gone and not had_key:
+        raise NotFound("no such user")
+    log.info("an account was erased: %s", user_id)
+
+
+def finish_erasures(storage: Storage) -> int:
+    """Finish erasures that were cut short between the rows and the key; how many. Goes by the trail, not by missing
+    rows: after an older backup is restored, people without rows are not people who left."""
+    with storage.database.reading() as session:
+        erased = select(AuditEvent.subject_id).where(AuditEvent.action == ERASED, AuditEvent.subject_id.is_not(None))
+        half_gone = storage.keys.owners().intersection(session.scalars(erased))
+    for user_id in half_gone:
+        prefixes.wipe_cached(storage, user_id)
+        storage.keys.erase(user_id)
+    return len(half_gone)
+
+
+def _keep_one_administrator(session: Session, user: User) -> None:
+    if user.role != "admin" or user.state != "active":
+        return
+    active = select(User.id).where(User.role == "admin", User.state == "active")
+    if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
+        raise Conflict("This is the only active administrator: make another one first.")
+
+
+def _normal_email(email: str) -> str:
+    return email.strip().lower()
+
+
+def _checked_email(email: str) -> str:
+    normal = _normal_email(email)
+    if len(normal) > MAX_EMAIL_CHARS or not _EMAIL.fullmatch(normal) or not normal.isprintable():
+        raise InvalidAccount("That does not look like an e-mail address. It should read like name@example.org.")
+    return normal
+
+
+def _checked_password(password: str) -> str:
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise InvalidAccount(f"Choose a password of at least {MIN_PASSWORD_CHARS} characters; a few words do well.")
+    if len(password) > MAX_PASSWORD_CHARS:
+        raise InvalidAccount(f"Choose a password of at most {MAX_PASSWORD_CHARS} characters.")
+    return password
+
+
+__all__ = [
+    "FIRST_VOICE",
+    "InvalidAccount",
+    "change_password",
+    "erase_user",
+    "finish_erasures",
+    "get_user",
+    "has_admin",
+    "list_users",
+    "set_role",
+    "set_state",
+    "sign_up",
+    "verify_password",
+]

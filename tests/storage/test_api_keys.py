@@ -1,0 +1,83 @@
+"""Bearer keys."""
+
+import pytest
+from sqlalchemy import select, update
+
+from storage import api_keys, clock, users
+from storage.errors import LimitReached, NotFound
+from storage.models import ApiKey
+from storage.store import Storage
+from tests import factories
+
+
+def test_a_secret_proves_its_owner_and_is_not_stored(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        key, secret = api_keys.create_key(session, user.id, "  my   laptop ")
+        found = api_keys.authenticate(session, secret)
+        assert found is not None
+        assert (found[0].id, found[1].id) == (key.id, user.id)
+        assert key.name == "my laptop"
+        assert secret.startswith("idl-")
+        assert key.hint == secret[:8] + "…"
+        assert secret not in repr(vars(session.scalars(select(ApiKey)).one()))
+
+
+@pytest.mark.parametrize("secret", ["", "idl-", "idl-wrong", "sk-other", "\udcff"])
+def test_a_wrong_secret_proves_nobody(storage: Storage, secret: str) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        api_keys.create_key(session, user.id, "laptop")
+        assert api_keys.authenticate(session, secret) is None
+
+
+def test_a_revoked_key_proves_nobody_and_stays_listed(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        key, secret = api_keys.create_key(session, user.id, "laptop")
+        first = api_keys.revoke_key(session, user.id, key.id).revoked_at
+        assert api_keys.revoke_key(session, user.id, key.id).revoked_at == first
+        assert api_keys.authenticate(session, secret) is None
+        assert [listed.id for listed in api_keys.list_keys(session, user.id)] == [key.id]
+
+
+def test_a_suspended_owner_has_no_working_key(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        _, secret = api_keys.create_key(session, user.id, "laptop")
+        users.set_state(session, user.id, "suspended")
+        assert api_keys.authenticate(session, secret) is None
+
+
+def test_being_used_is_written_at_most_once_a_minute(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        _, secret = api_keys.create_key(session, user.id, "laptop")
+    for ago, touched in ((None, True), (30.0, False), (90.0, True)):
+        before = None if ago is None else clock.now() - ago
+        with storage.database.session() as session:
+            session.execute(update(ApiKey).values(last_used_at=before))
+        with storage.database.session() as session:
+            api_keys.authenticate(session, secret)
+        with storage.database.session() as session:
+            assert (session.scalars(select(ApiKey.last_used_at)).one() != before) is touched
+
+
+def test_a_person_has_twenty_keys_at_most_and_revoked_ones_do_not_count(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        keys = [api_keys.create_key(session, user.id, f"key {number}")[0] for number in range(20)]
+        with pytest.raises(LimitReached, match="revoke one"):
+            api_keys.create_key(session, user.id, "one more")
+        api_keys.revoke_key(session, user.id, keys[0].id)
+        api_keys.create_key(session, user.id, "one more")
+
+
+def test_another_persons_key_is_not_found(storage: Storage) -> None:
+    user, other = factories.make_user(storage), factories.make_user(storage)
+    with storage.database.session() as session:
+        key, secret = api_keys.create_key(session, user.id, "laptop")
+        with pytest.raises(NotFound):
+            api_keys.revoke_key(session, other.id, key.id)
+        assert api_keys.list_keys(session, other.id) == []
+        assert api_keys.authenticate(session, secret) is not None

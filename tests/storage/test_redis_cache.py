@@ -1,0 +1,93 @@
+"""The cache against real servers: alive, frozen, dead and back again."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.errors import CacheUnavailable, ConfigurationError
+from storage.redis_cache import CacheFigures, RedisCache
+from tests.servers import Valkey, short_folder, start_valkey
+
+
+@pytest.fixture
+def cache(valkey: Valkey) -> RedisCache:
+    valkey.cache.flush()
+    return RedisCache(valkey.cache_url)
+
+
+def test_bytes_come_back_as_they_were(cache: RedisCache) -> None:
+    value = bytes(range(256)) * 1000
+    cache.put("prefix:a", value, 60)
+    assert cache.get("prefix:a") == value
+    assert cache.get("prefix:b") is None
+    cache.delete("prefix:a")
+    assert cache.get("prefix:a") is None
+
+
+def test_entries_have_an_end(cache: RedisCache, valkey: Valkey) -> None:
+    cache.put("prefix:a", b"x", 60)
+    with valkey.cache.client() as client:
+        assert 0 < client.ttl("prefix:a") <= 60
+
+
+def test_deleting_by_prefix_takes_names_literally(cache: RedisCache) -> None:
+    for name in ("prefix:a*:1", "prefix:ab:1", "prefix:a[b]:1", "prefix:a*:2"):
+        cache.put(name, b"x", 60)
+    assert cache.delete_matching("prefix:a*:") == 2
+    assert cache.delete_matching("prefix:a[b]:") == 1
+    assert cache.get("prefix:ab:1") == b"x"
+
+
+def test_deleting_by_prefix_reaches_more_than_one_batch(cache: RedisCache, valkey: Valkey) -> None:
+    with valkey.cache.client() as client:
+        client.mset({f"prefix:many:{number}": b"x" for number in range(1300)})
+    assert cache.delete_matching("prefix:many:") == 1300
+
+
+def test_figures_count(cache: RedisCache) -> None:
+    cache.put("prefix:a", b"x", 60)
+    cache.put("other:a", b"x", 60)
+    for name in ("hits", "hits", "misses"):
+        cache.count(name)
+    figures = cache.figures()
+    assert (figures.hits, figures.misses, figures.entries, figures.reachable) == (2, 1, 1, True)
+    assert 0 < figures.used_bytes < figures.max_bytes == 64 * 1024 * 1024
+
+
+def test_an_unusable_url_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="IDIOLECT_CACHE_URL"):
+        RedisCache("http://localhost")
+
+
+def test_a_dead_server_costs_nothing_and_figures_say_so(tmp_path: Path) -> None:
+    cache = RedisCache(f"unix://{tmp_path}/nobody.sock")
+    began = time.monotonic()
+    for _ in range(100):
+        with pytest.raises(CacheUnavailable):
+            cache.get("prefix:a")
+    assert time.monotonic() - began < 1
+    assert cache.figures() == CacheFigures(reachable=False)
+
+
+def test_a_frozen_server_is_given_up_within_its_time_out_and_asked_again_later() -> None:
+    with short_folder() as folder:
+        server = start_valkey(folder / "frozen.sock")
+        cache = RedisCache(f"unix://{server.socket}", breaker_open_s=0.5)
+        cache.put("prefix:a", b"x", 60)
+        os.kill(server.process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(CacheUnavailable):
+            cache.get("prefix:a")
+        assert 0.2 < time.monotonic() - began < 2
+        began = time.monotonic()
+        with pytest.raises(CacheUnavailable, match="a moment ago"):
+            cache.get("prefix:a")
+        assert time.monotonic() - began < 0.1
+        os.kill(server.process.pid, signal.SIGCONT)
+        time.sleep(0.6)
+        assert cache.get("prefix:a") == b"x"
+        cache.close()
+        server.stop()
