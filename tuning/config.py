@@ -23,6 +23,8 @@ class TuningConfig:
     dtype: of the weights (IDIOLECT_DTYPE); "auto" is float32 on a CPU and bfloat16 elsewhere.
     num_threads: torch threads of one process, 0 for torch's own choice (IDIOLECT_NUM_THREADS).
     broker_url: the Redis-protocol server of the queue (IDIOLECT_BROKER_URL).
+    max_context: positions served at most, prefix included; the model's own limit where that is less
+        (IDIOLECT_MAX_CONTEXT). The registration probe fills a context of this length once at every start.
     num_virtual_tokens: prefix length (IDIOLECT_NUM_VIRTUAL_TOKENS).
     max_steps: ceiling of optimizer steps of one run (IDIOLECT_MAX_STEPS).
     lease_s: seconds until another worker may claim a run whose worker has gone silent (IDIOLECT_LEASE_S).
@@ -35,8 +37,9 @@ class TuningConfig:
     dtype: str = "auto"
     num_threads: int = 0
     broker_url: str = ""
-    num_virtual_tokens: int = 16
-    max_steps: int = 400
+    max_context: int = 2048
+    num_virtual_tokens: int = 32
+    max_steps: int = 160
     lease_s: float = 60.0
     max_attempts: int = 3
 
@@ -44,6 +47,7 @@ class TuningConfig:
         if self.dtype not in DTYPES:
             raise ConfigurationError(f"IDIOLECT_DTYPE must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
         for name, value, least in (
+            ("IDIOLECT_MAX_CONTEXT", self.max_context, 64),
             ("IDIOLECT_NUM_VIRTUAL_TOKENS", self.num_virtual_tokens, 1),
             ("IDIOLECT_MAX_STEPS", self.max_steps, 1),
             ("IDIOLECT_LEASE_S", self.lease_s, 1),
@@ -70,6 +74,7 @@ class TuningConfig:
             dtype=env.get("IDIOLECT_DTYPE", "") or cls.dtype,
             num_threads=int(_number(env, "IDIOLECT_NUM_THREADS", cls.num_threads)),
             broker_url=env.get("IDIOLECT_BROKER_URL", ""),
+            max_context=int(_number(env, "IDIOLECT_MAX_CONTEXT", cls.max_context)),
             num_virtual_tokens=int(_number(env, "IDIOLECT_NUM_VIRTUAL_TOKENS", cls.num_virtual_tokens)),
             max_steps=int(_number(env, "IDIOLECT_MAX_STEPS", cls.max_steps)),
             lease_s=_number(env, "IDIOLECT_LEASE_S", cls.lease_s),

@@ -6,6 +6,7 @@ TuningError
 ├── BaseModelRefused       the registration probe found that a prefix would not work on it; the message says why
 ├── WrongBaseModel         these prefix bytes were trained for another base model
 ├── InvalidPrefix          these bytes are not a prefix this version can read
+├── InvalidCheckpoint      training can't go on from these bytes (cut, or of other data or settings): start anew
 ├── TooLittleText          not enough text to train on and judge by; the message says how much more
 └── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
 """
@@ -33,6 +34,10 @@ class WrongBaseModel(TuningError):
 
 class InvalidPrefix(TuningError):
     """These bytes are not a prefix this version can read."""
+
+
+class InvalidCheckpoint(TuningError):
+    """Training can't go on from these bytes: they are cut, or belong to other data or settings. Start anew."""
 
 
 class TooLittleText(TuningError):

@@ -1,0 +1,157 @@
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+
+from tests.tiny_model import MAX_POSITIONS, make_tiny
+from tests.tuning.texts import CANARIES, plain, written
+from tuning.base_model import BaseModel
+from tuning.dataset import LEAST_WORDS, STOP_CHARS, Block, Split, Writing, WrittenText, build_split, num_tokens
+from tuning.errors import TooLittleText
+
+LENGTH = 4  # virtual tokens
+LONGEST = MAX_POSITIONS - LENGTH
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return make_tiny()
+
+
+def split_of(base: BaseModel, writings: Sequence[Writing]) -> Split:
+    return build_split(base, writings, num_virtual_tokens=LENGTH)
+
+
+def scored_text(base: BaseModel, blocks: Sequence[Block]) -> str:
+    return "".join(base.decode(block.token_ids[block.num_context :]) for block in blocks)
+
+
+def whole_text(base: BaseModel, split: Split) -> str:
+    return "\n".join(scored_text(base, blocks) for blocks in (split.train, split.stop, split.test))
+
+
+def dated(*days: int) -> list[WrittenText]:
+    return [WrittenText(f"text{day} " + plain(20), written_on=f"2024-01-{day:02}") for day in days]
+
+
+def test_the_newest_fifth_by_date_is_the_test_set_whatever_the_order_given(base: BaseModel) -> None:
+    split = split_of(base, dated(9, 2, 10, 4, 5, 6, 7, 8, 3, 1))
+    test, stop, train = (scored_text(base, blocks) for blocks in (split.test, split.stop, split.train))
+    assert "text9" in test
+    assert "text10" in test
+    assert "text8" in stop
+    assert all(f"text{day} " in train for day in range(1, 8))
+
+
+def test_without_all_dates_the_given_order_counts(base: BaseModel) -> None:
+    writings = [
+        WrittenText(f"text{n} " + plain(20), written_on=None if n == 2 else f"2024-01-{9 - n:02}") for n in range(6)
+    ]
+    assert "text5" in scored_text(base, split_of(base, writings).test)
+
+
+def test_no_text_is_in_two_sets_and_none_is_lost(base: BaseModel) -> None:
+    writings = written(CANARIES[0], 12)
+    split = split_of(base, writings)
+    joined = "".join(scored_text(base, blocks) for blocks in (split.train, split.stop, split.test))
+    assert joined == "".join(writing.text for writing in writings)
+
+
+def test_fewer_than_five_samples_are_split_inside_each_text_between_sentences(base: BaseModel) -> None:
+    writings = [WrittenText(f"Begin{n}. " + plain(98) + f" End{n}.") for n in range(3)]
+    split = split_of(base, writings)
+    train, stop, test = (scored_text(base, blocks) for blocks in (split.train, split.stop, split.test))
+    for number in range(3):
+        assert f"Begin{number}." in train
+        assert f"End{number}." in test
+    assert train.endswith(".")
+    assert 0.55 < len(train) / (len(train) + len(stop) + len(test)) < 0.8
+    assert 0.12 < len(test) / (len(train) + len(stop) + len(test)) < 0.3
+    assert stop
+
+
+def test_a_single_text_without_any_sentence_or_space_is_still_split(base: BaseModel) -> None:
+    split = split_of(base, [WrittenText("漢字" * 1200)])
+    assert min(num_tokens(split.train), num_tokens(split.stop), num_tokens(split.test)) > 0
+    assert len(whole_text(base, split)) > 2300
+
+
+def test_too_little_text_says_how_many_words_are_missing(base: BaseModel) -> None:
+    with pytest.raises(TooLittleText, match=rf"about 30 words.*at least {LEAST_WORDS}.*about {LEAST_WORDS - 30} more"):
+        split_of(base, [WrittenText(plain(30))])
+    with pytest.raises(TooLittleText):
+        split_of(base, [])
+
+
+def test_blank_samples_count_for_nothing(base: BaseModel) -> None:
+    assert split_of(base, [*written(CANARIES[0], 6), WrittenText("  \n ")]).num_samples == 6
+
+
+def test_every_block_begins_a_text_with_the_document_start_and_fits_behind_the_prefix(base: BaseModel) -> None:
+    split = split_of(base, [WrittenText(plain(120)) for _ in range(5)])
+    blocks = (*split.train, *split.stop, *split.test)
+    assert max(len(block.token_ids) for block in blocks) == LONGEST
+    assert split.test[0].token_ids[0] == base.document_start_id
+    assert split.test[0].num_context == 1
+
+
+def test_a_long_text_is_scored_once_and_its_blocks_overlap_only_in_what_is_not_scored(base: BaseModel) -> None:
+    writings = [WrittenText(plain(200)) for _ in range(5)]
+    blocks = split_of(base, writings).test
+    assert len(blocks) > 3
+    assert scored_text(base, blocks) == writings[-1].text
+    for before, after in pairwise(blocks):
+        assert after.num_context == LONGEST // 4
+        assert after.token_ids[: after.num_context] == before.token_ids[-after.num_context :]
+
+
+def test_characters_are_those_of_the_scored_text(base: BaseModel) -> None:
+    writings = [WrittenText("Grüße — " + plain(150)) for _ in range(5)]
+    assert sum(block.num_chars for block in split_of(base, writings).test) == len(writings[-1].text)
+
+
+def test_a_prompt_is_read_but_not_scored_and_leaves_half_the_block(base: BaseModel) -> None:
+    prompted = [WrittenText(plain(25), prompt="Say it! " * 100) for _ in range(5)]
+    block = split_of(base, prompted).test[0]
+    assert block.num_context == LONGEST // 2
+    assert base.decode(block.token_ids[: block.num_context]).endswith("Say it! \n\n")
+    assert scored_text(base, split_of(base, prompted).test) == prompted[-1].text
+
+
+def test_the_early_stopping_set_stays_small_however_much_there_is(base: BaseModel) -> None:
+    split = split_of(base, [WrittenText(plain(600)) for _ in range(40)])
+    assert sum(block.num_chars for block in split.stop) <= STOP_CHARS
+
+
+def test_the_digest_tells_other_data_apart(base: BaseModel) -> None:
+    one, same, other = (split_of(base, written(canary)) for canary in (CANARIES[0], CANARIES[0], CANARIES[1]))
+    assert one.digest == same.digest != other.digest
+
+
+Builder = Callable[[BaseModel, Sequence[Writing]], Split]
+
+
+def shared_list_builder() -> Builder:
+    """The fault this guards against: a list made once, outside the loop over people."""
+    seen: list[Writing] = []
+
+    def build(base: BaseModel, writings: Sequence[Writing]) -> Split:
+        seen.extend(writings)
+        return split_of(base, seen)
+
+    return build
+
+
+def canary_leaks(base: BaseModel, build: Builder) -> bool:
+    """Whether a word of one person is in the blocks of the other, whoever comes first."""
+    splits = {canary: build(base, written(canary)) for canary in CANARIES}
+    return any(foreign in whole_text(base, splits[own]) for own, foreign in (CANARIES, CANARIES[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("build", "leaks"), [(split_of, False), (shared_list_builder(), True)], ids=["ours", "shared list"]
+)
+def test_no_persons_words_reach_anothers_blocks_and_the_check_catches_a_shared_list(
+    base: BaseModel, build: Builder, leaks: bool
+) -> None:
+    assert canary_leaks(base, build) is leaks

@@ -1,0 +1,297 @@
+"""One run from claim to end, in this process: a real database, cache and tiny model; every ending there is."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from sqlalchemy import update
+
+from storage import base_models, checkpoints, prefixes, run_claims, samples, tuning_runs
+from storage.errors import NoPublishedVersion
+from storage.models import TuningCheckpoint, TuningRun, User
+from storage.run_claims import Claim
+from storage.store import Storage
+from tests.factories import add_samples, first_voice, make_run, make_user
+from tests.tiny_model import save_tiny
+from tuning.config import TuningConfig
+from tuning.prefix import Prefix
+from tuning.training import TrainingSettings
+from tuning.tuning_job import Bench, tune
+
+LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
+PIECES = tuple(f"Piece {number}. {LINE * 2}" for number in range(6))
+QUICK = TrainingSettings(num_virtual_tokens=4, max_steps=20, evaluate_every=5, tokens_per_step=256)
+LONG = replace(QUICK, max_steps=5000)  # to be stopped in mid-run
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny("llama", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def bench(storage: Storage, model_folder: Path) -> Bench:
+    config = TuningConfig(base_model=str(model_folder), base_model_name="tiny", num_threads=1, lease_s=1.2)
+    return Bench(storage, config, QUICK, worker="here:1", is_stopping=lambda: False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A person who asked for a training."""
+
+    storage: Storage
+    user: User
+    voice_id: str
+    run_id: str
+
+    def run(self) -> TuningRun:
+        with self.storage.database.session() as session:
+            return tuning_runs.get_run(session, self.user.id, self.run_id)
+
+    def messages(self) -> list[str]:
+        with self.storage.database.session() as session:
+            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
+            return [event.message for event in events if event.type == "message"]
+
+    def metrics(self) -> list[dict[str, float]]:
+        with self.storage.database.session() as session:
+            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
+            return [event.data for event in events if event.type == "metrics"]
+
+    def has_checkpoint(self) -> bool:
+        with self.storage.database.session() as session:
+            return session.get(TuningCheckpoint, self.run_id) is not None
+
+
+def ask(storage: Storage, pieces: tuple[str, ...] = PIECES, seed: int = 0) -> Asked:
+    """Sign a person up, give their writing, ask for a training."""
+    user = make_user(storage)
+    voice = first_voice(storage, user)
+    add_samples(storage, user, voice, pieces)
+    return Asked(storage, user, voice.id, make_run(storage, user, voice, seed=seed).id)
+
+
+def delete_first_sample(asked: Asked) -> None:
+    with asked.storage.database.session() as session:
+        first = samples.included_ids(session, asked.user.id, asked.voice_id)[0]
+        samples.delete_sample(session, asked.user.id, asked.voice_id, first)
+
+
+def claim_elsewhere(asked: Asked) -> Claim | None:
+    with asked.storage.database.session() as session:
+        return run_claims.claim(session, asked.run_id, worker="elsewhere:2", lease_s=60, max_attempts=3)
+
+
+def let_lease_expire(asked: Asked) -> None:
+    with asked.storage.database.session() as session:
+        session.execute(update(TuningRun).where(TuningRun.id == asked.run_id).values(lease_until=0.0))
+
+
+def tune_beside(bench: Bench, asked: Asked) -> threading.Thread:
+    """Begin the run in a thread and wait until it trains and has kept a checkpoint."""
+    thread = threading.Thread(target=tune, args=(bench, asked.run_id))
+    thread.start()
+    wait_until(asked.has_checkpoint)
+    return thread
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def published(bench: Bench, asked: Asked) -> Prefix:
+    data = prefixes.load_prefix(asked.storage, asked.user.id, asked.voice_id).data
+    return Prefix.from_bytes(data, bench.base.fingerprint)
+
+
+def interrupted(bench: Bench, asked: Asked) -> None:
+    """Train until a checkpoint is kept, then let the worker be told to stop."""
+    stopping = threading.Event()
+    thread = tune_beside(replace(bench, is_stopping=stopping.is_set), asked)
+    stopping.set()
+    thread.join()
+
+
+def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    tune(bench, asked.run_id)
+    run = asked.run()
+    assert (run.state, run.published, run.worker, run.attempts) == ("succeeded", True, "here:1", 1)
+    assert (run.step, run.max_steps) == (20, 20)
+    assert run.figures["voice_bits_per_char"] < run.figures["base_bits_per_char"]
+    assert run.figures["samples"] == 6
+    metrics = asked.metrics()
+    assert metrics[0]["best_held_out_loss"] > metrics[-1]["best_held_out_loss"]
+    assert "eta_seconds" in metrics[0]
+    assert metrics[-1]["eta_seconds"] == 0.0
+    assert metrics[-1]["step"] == 20
+    assert not asked.has_checkpoint()
+    assert published(bench, asked).num_virtual_tokens == 4
+    assert asked.messages()[-1] == "Published."
+    with bench.storage.database.session() as session:
+        current = base_models.current(session)
+    assert current is not None
+    assert (current.name, current.fingerprint) == ("tiny", bench.base.fingerprint)
+    assert current.probe["num_virtual_tokens"] == 16
+
+
+def test_a_long_run_leaves_about_a_hundred_metrics_with_a_time_left_that_falls(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    tune(replace(bench, settings=replace(QUICK, max_steps=120, evaluate_every=10, patience=1000)), asked.run_id)
+    metrics = asked.metrics()
+    assert 40 <= len(metrics) <= 110
+    left = [entry["eta_seconds"] for entry in metrics[1:]]
+    assert left[-1] == 0.0
+    assert left[0] > left[len(left) // 2] > left[-2]
+
+
+def test_what_does_not_beat_the_base_model_is_not_published_and_says_why(bench: Bench) -> None:
+    asked = ask(bench.storage, seed=1)
+    hardly_trained = replace(QUICK, initialisation="random", learning_rate=1e-9, max_steps=1)
+    tune(replace(bench, settings=hardly_trained), asked.run_id)
+    run = asked.run()
+    assert (run.state, run.published) == ("succeeded", False)
+    assert "more pieces help most" in run.figures["reason"]
+    with pytest.raises(NoPublishedVersion):
+        published(bench, asked)
+
+
+def test_samples_deleted_since_the_request_are_left_out(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    delete_first_sample(asked)
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().figures["samples"]) == ("succeeded", 5)
+
+
+def test_too_little_text_fails_with_what_is_missing(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    for _ in PIECES:
+        delete_first_sample(asked)
+    tune(bench, asked.run_id)
+    run = asked.run()
+    assert (run.state, run.error_code) == ("failed", "too_little_text")
+    assert "100 are needed" in str(run.error_message)
+
+
+def test_a_base_model_that_cannot_be_loaded_fails_the_run_without_blaming_its_owner(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = ask(bench.storage)
+    tune(replace(bench, config=replace(bench.config, base_model="/no/such/model")), asked.run_id)
+    assert asked.run().error_code == "base_model_unavailable"
+    assert "/no/such/model" not in str(asked.run().error_message)
+    assert "/no/such/model" in caplog.text
+
+
+def test_an_unexpected_error_fails_the_run_and_logs_no_words_of_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = ask(bench.storage)
+    with caplog.at_level(logging.INFO):
+        tune(replace(bench, settings=replace(QUICK, hidden=-1, parametrisation="mlp")), asked.run_id)
+    run = asked.run()
+    assert (run.state, run.error_code) == ("failed", "internal")
+    assert "on our side" in str(run.error_message)
+    assert f"run {asked.run_id}: RuntimeError at" in caplog.text
+    assert "lighthouse" not in caplog.text
+    assert "negative dimension" not in caplog.text
+
+
+def test_a_cancelled_run_ends_within_seconds_and_drops_its_checkpoint(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    thread = tune_beside(replace(bench, settings=LONG), asked)
+    with bench.storage.database.session() as session:
+        tuning_runs.cancel_run(session, user_id=asked.user.id, run_id=asked.run_id, actor_id=asked.user.id)
+    began = time.monotonic()
+    thread.join()
+    assert time.monotonic() - began < 3
+    assert (asked.run().state, asked.has_checkpoint()) == ("cancelled", False)
+
+
+def test_a_second_delivery_of_the_message_does_nothing(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    held = claim_elsewhere(asked)
+    assert held is not None
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().fence) == ("leased", held.fence)
+    tune(bench, "run-that-never-was")
+
+
+def test_a_run_that_was_taken_over_writes_nothing_more(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    thread = tune_beside(replace(bench, settings=LONG), asked)
+    let_lease_expire(asked)
+    held = claim_elsewhere(asked)
+    while held is None:  # the heartbeat was quicker
+        let_lease_expire(asked)
+        held = claim_elsewhere(asked)
+    taken_over_at = asked.run().step
+    thread.join()
+    run = asked.run()
+    assert (run.state, run.worker, run.fence, run.step) == ("leased", "elsewhere:2", held.fence, taken_over_at)
+
+
+def test_a_run_is_given_up_after_its_last_attempt(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    for _ in range(bench.config.max_attempts):
+        assert claim_elsewhere(asked) is not None
+        let_lease_expire(asked)
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().error_code) == ("failed", "gave_up")
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_very_same_prefix(bench: Bench) -> None:
+    long_enough = replace(bench, settings=replace(QUICK, max_steps=60))
+    asked, undisturbed = ask(bench.storage), ask(bench.storage)
+    interrupted(long_enough, asked)
+    reached = asked.run()
+    assert (reached.state, asked.has_checkpoint()) == ("running", True)
+    assert 0 < reached.step < 60
+    time.sleep(0.01)  # the lease was given back: it has just run out
+    tune(long_enough, asked.run_id)
+    tune(long_enough, undisturbed.run_id)
+    (went_on,) = [message for message in asked.messages() if message.startswith("Went on from step")]
+    assert int(went_on.split()[-1]) > 0
+    assert (asked.run().state, asked.run().attempts) == ("succeeded", 2)
+    one, other = published(long_enough, asked), published(long_enough, undisturbed)
+    for tensor, twin in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True):
+        torch.testing.assert_close(tensor, twin, rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_other_samples_is_not_used(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    interrupted(replace(bench, settings=LONG), asked)
+    delete_first_sample(asked)
+    time.sleep(0.01)
+    tune(bench, asked.run_id)
+    assert any("began anew" in message for message in asked.messages())
+    assert (asked.run().state, asked.run().published) == ("succeeded", True)
+
+
+def test_a_checkpoint_lies_sealed_in_the_database(bench: Bench) -> None:
+    asked = ask(bench.storage)
+    interrupted(replace(bench, settings=LONG), asked)
+    with bench.storage.database.session() as session:
+        kept = session.get_one(TuningCheckpoint, asked.run_id)
+        assert b"belongs_to" not in kept.sealed
+    time.sleep(0.01)
+    held = claim_elsewhere(asked)
+    assert held is not None
+    with bench.storage.database.session() as session:
+        assert b"belongs_to" in (checkpoints.load_checkpoint(session, bench.storage.keys, held) or b"")

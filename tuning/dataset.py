@@ -1,0 +1,173 @@
+"""A person's writing samples -> token blocks in three sets. Owns the split, the document-start convention and the
+count of scored characters. Keeps nothing between calls: no list in here outlives one person's call."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuning.base_model import BaseModel
+from tuning.errors import TooLittleText
+
+LEAST_WORDS = 100
+LEAST_SAMPLES_TO_HOLD_OUT_WHOLE = 5
+TEST_SHARE = 0.2
+STOP_SHARE = 0.15  # of what is not test
+STOP_CHARS = 8000  # looking is paid for every few steps: more than this is better spent on training
+_CHARS_PER_WORD = 6  # for writing systems that put no spaces between words
+_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)]*\s+|\n+")
+_WORD_END = re.compile(r"\s+")
+
+
+class Writing(Protocol):
+    """What the dataset needs of a writing sample; storage's samples have it."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def prompt(self) -> str | None: ...
+
+    @property
+    def written_on(self) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """A writing sample in memory. written_on: ISO date."""
+
+    text: str
+    title: str | None = None
+    prompt: str | None = None
+    written_on: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive tokens of one text, at most `context_length − num_virtual_tokens` of them.
+
+    num_context: leading tokens that are read but not scored (the document start, a prompt, the end of the block
+    before): at least 1. num_chars: characters of the scored text.
+    """
+
+    token_ids: tuple[int, ...]
+    num_context: int
+    num_chars: int
+
+    @property
+    def num_scored(self) -> int:
+        """Tokens whose loss counts."""
+        return len(self.token_ids) - self.num_context
+
+
+@dataclass(frozen=True)
+class Split:
+    """One person's blocks: `train` is trained on, `stop` is what early stopping looks at, `test` only judges."""
+
+    train: tuple[Block, ...]
+    stop: tuple[Block, ...]
+    test: tuple[Block, ...]
+    num_samples: int
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of every block, to tell whether a checkpoint belongs to this data."""
+        return hashlib.sha256(repr((self.train, self.stop, self.test)).encode()).hexdigest()
+
+
+def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int) -> Split:
+    """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and the newest
+    part of the rest for early stopping. Fewer than five samples are split inside each text instead.
+
+    Raises TooLittleText with how much more is needed.
+    """
+    ordered = _in_order([writing for writing in writings if writing.text.strip()])
+    _require_enough([writing.text for writing in ordered])
+    sets = _whole(ordered) if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE else _inside(ordered)
+    longest = base.context_length - num_virtual_tokens
+    train, stop, test = (tuple(block for piece in pieces for block in _blocks(base, piece, longest)) for pieces in sets)
+    return Split(train=train, stop=stop, test=test, num_samples=len(ordered))
+
+
+def num_tokens(blocks: Sequence[Block]) -> int:
+    """Scored tokens of all blocks."""
+    return sum(block.num_scored for block in blocks)
+
+
+def _in_order(writings: list[Writing]) -> list[Writing]:
+    if all(writing.written_on for writing in writings):
+        return sorted(writings, key=lambda writing: str(writing.written_on))
+    return writings
+
+
+def _require_enough(texts: Sequence[str]) -> None:
+    words = sum(max(len(text.split()), len(text) // (2 * _CHARS_PER_WORD)) for text in texts)
+    if words < LEAST_WORDS:
+        raise TooLittleText(
+            f"There are about {words} words to learn from, and at least {LEAST_WORDS} are needed. "
+            f"Add about {LEAST_WORDS - words} more; three pieces of 200 words are a good start."
+        )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    text: str
+    prompt: str | None
+
+
+def _whole(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:
+    """Newest fifth: test. Newest part of the rest: stop."""
+    pieces = [_Piece(writing.text, writing.prompt) for writing in ordered]
+    num_test = max(1, round(len(pieces) * TEST_SHARE))
+    rest, test = pieces[:-num_test], pieces[-num_test:]
+    num_stop = max(1, round(len(rest) * STOP_SHARE))
+    while num_stop > 1 and sum(len(piece.text) for piece in rest[-num_stop:]) > STOP_CHARS:
+        num_stop -= 1
+    return rest[:-num_stop], rest[-num_stop:], test
+
+
+def _inside(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:
+    """The end of every text: test. The part before it: stop."""
+    sets: tuple[list[_Piece], list[_Piece], list[_Piece]] = ([], [], [])
+    for writing in ordered:
+        rest, test = _cut(writing.text, 1 - TEST_SHARE)
+        train, stop = _cut(rest, 1 - STOP_SHARE)
+        # A prompt led to the text's beginning, not to its middle.
+        for pieces, text, prompt in zip(sets, (train, stop, test), (writing.prompt, None, None), strict=True):
+            if text.strip():
+                pieces.append(_Piece(text, prompt))
+    return sets
+
+
+def _cut(text: str, share: float) -> tuple[str, str]:
+    """Cut `text` near `share` of its length: at the end of a sentence within a tenth of the length, else of a word."""
+    wanted = len(text) * share
+    for boundary, reach in ((_SENTENCE_END, 0.1), (_WORD_END, 0.2)):
+        ends = [match.end() for match in boundary.finditer(text) if abs(match.end() - wanted) <= reach * len(text)]
+        if ends:
+            place = min(ends, key=lambda end: abs(end - wanted))
+            return text[:place].rstrip(), text[place:]
+    return text[: round(wanted)], text[round(wanted) :]
+
+
+def _blocks(base: BaseModel, piece: _Piece, longest: int) -> list[Block]:
+    """Blocks in which every token of the text is scored exactly once. A text that needs several repeats the last
+    quarter of a block, unscored, at the head of the next."""
+    context = _context(base, piece.prompt, longest)
+    scored = base.encode(piece.text, document_start=False)
+    blocks: list[Block] = []
+    done = 0
+    while done < len(scored):
+        end = min(len(scored), done + longest - len(context))
+        num_chars = round(len(piece.text) * end / len(scored)) - round(len(piece.text) * done / len(scored))
+        blocks.append(Block((*context, *scored[done:end]), num_context=len(context), num_chars=num_chars))
+        done, context = end, list(blocks[-1].token_ids[-max(1, longest // 4) :])
+    return blocks
+
+
+def _context(base: BaseModel, prompt: str | None, longest: int) -> list[int]:
+    """The document start and the end of the prompt, at most half a block."""
+    if not prompt:
+        return [base.document_start_id]
+    return [base.document_start_id, *base.encode(f"{prompt}\n\n", document_start=False)[-(longest // 2 - 1) :]]

@@ -1,0 +1,82 @@
+"""What a prefix is worth on text it never saw: bits per character with and without it, and the decision to publish.
+Knows nothing of how the prefix was trained, nor of runs and versions."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tuning.base_model import BaseModel
+from tuning.dataset import Block, Split, num_tokens
+from tuning.prefix import Prefix
+from tuning.scoring import batches, row_losses
+from tuning.training import TrainingResult
+
+_TOKENS_PER_BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """data: the prefix as it would be published, the very bytes that were judged. reason: for a person, why it is not
+    published and what would help; None when it is. figures: the run's figures, plain JSON."""
+
+    data: bytes
+    publish: bool
+    reason: str | None
+    figures: dict[str, Any]
+
+
+@torch.no_grad()
+def bits_per_char(base: BaseModel, prefix: Prefix | None, blocks: Sequence[Block]) -> float:
+    """Bits per character of the scored text of `blocks`: of the bare base model, or behind `prefix`. Exactly the same
+    tokens count either way."""
+    nats = 0.0
+    for batch in batches(blocks, _TOKENS_PER_BATCH):
+        layers = None
+        if prefix is not None:
+            layers = [
+                (keys.expand(len(batch), *keys.shape), values.expand(len(batch), *values.shape))
+                for keys, values in zip(prefix.keys, prefix.values, strict=True)
+            ]
+        nats += float(row_losses(base, batch, layers).double().sum())
+    return nats / math.log(2) / sum(block.num_chars for block in blocks)
+
+
+def judge(base: BaseModel, split: Split, result: TrainingResult) -> Verdict:
+    """Do no harm: publish only what beats the base model on the newest fifth, on which nothing was trained or chosen.
+
+    Raises InvalidPrefix when training diverged to values that cannot be stored.
+    """
+    data = result.prefix.to_bytes()
+    stored = Prefix.from_bytes(
+        data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
+    )
+    base_loss, voice_loss = bits_per_char(base, None, split.test), bits_per_char(base, stored, split.test)
+    publish = voice_loss < base_loss
+    reason = None if publish else _reason(split)
+    figures: dict[str, Any] = {
+        "samples": split.num_samples,
+        "train_tokens": num_tokens(split.train),
+        "stop_tokens": num_tokens(split.stop),
+        "test_tokens": num_tokens(split.test),
+        "base_bits_per_char": base_loss,
+        "voice_bits_per_char": voice_loss,
+        "reduction_pct": 100 * (1 - voice_loss / base_loss),
+        "train_seconds": result.seconds,
+        "prefix_bytes": len(data),
+        "num_virtual_tokens": stored.num_virtual_tokens,
+        "steps": result.steps,
+        "best_step": result.best_step,
+    }
+    return Verdict(data, publish, reason, figures if publish else figures | {"reason": reason})
+
+
+def _reason(split: Split) -> str:
+    chars = sum(block.num_chars for block in (*split.train, *split.stop, *split.test))
+    return (
+        "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than the "
+        f"base model, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in all; "
+        "more pieces help most, above all recent ones of the kind you want it to write."
+    )

@@ -1,0 +1,215 @@
+"""Learner: everything one person's training changes from step to step — encoder, optimizer, order of the data, best
+prefix so far. It shares nothing with other learners but the frozen base model. Knows nothing of the batch it is in."""
+
+import hashlib
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.base_model import BaseModel
+from tuning.checkpoint import Checkpoint
+from tuning.dataset import Block
+from tuning.evaluation import bits_per_char
+from tuning.prefix import Prefix
+from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
+from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
+
+_FINAL_SHARE = 0.1  # of the learning rate, at max_steps
+
+
+class Learner:
+    """One job's trainable state. Same job, settings and base model on a CPU: same course, to the bit."""
+
+    def __init__(self, base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> None:
+        self._base, self._job, self._settings = base, job, settings
+        start = _start(base, job, settings)
+        self._belongs_to = _digest(base, job, settings)
+        self.encoder = PrefixEncoder(start, settings.parametrisation, hidden=settings.hidden, seed=job.seed)
+        self._optimizer = torch.optim.AdamW(
+            self.encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self._deck = _Deck(job.split.train, settings.tokens_per_step, job.seed)
+        self._best = self.encoder.prefix()
+        self._history: list[Progress] = []
+        self._looks_without_gain = 0
+        self._diverged = False
+        self._best_step = 0
+        self.step = 0
+        self.seconds = 0.0
+        self.base_loss = bits_per_char(base, None, job.split.stop)
+        self.best_loss = math.inf
+
+    @property
+    def finished(self) -> bool:
+        """No step is left, the early-stopping set has stopped gaining, or a loss is no number any more."""
+        exhausted = self._looks_without_gain >= self._settings.patience
+        return self._diverged or exhausted or self.step >= self._settings.max_steps
+
+    def next_blocks(self) -> list[Block]:
+        """The training blocks of the next step."""
+        return self._deck.deal()
+
+    def update(self, train_loss: float) -> None:
+        """One optimizer step from the gradients that a backward pass left: clipped by this person's norm alone. A loss
+        that is no number ends this person's training with the best prefix so far."""
+        self._diverged = not math.isfinite(train_loss)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.learning_rate * _schedule(self.step, self._settings)
+        nn.utils.clip_grad_norm_(self.encoder.parameters(), self._settings.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+
+    @property
+    def due(self) -> bool:
+        """Whether the early-stopping set is to be looked at now."""
+        return self.step % self._settings.evaluate_every == 0 or self.step >= self._settings.max_steps
+
+    def look(self) -> float:
+        """Measure the early-stopping set, keep the prefix if it is the best so far; bits per character."""
+        prefix = self.encoder.prefix()
+        loss = bits_per_char(self._base, prefix.to(dtype=self._base.dtype), self._job.split.stop)
+        if loss < self.best_loss:
+            self._best, self.best_loss, self._best_step, self._looks_without_gain = prefix, loss, self.step, 0
+        else:
+            self._looks_without_gain += 1
+        return loss
+
+    def progress(self, train_loss: float | None, held_out_loss: float | None) -> Progress:
+        """Where this job stands; looks at the early-stopping set enter the history."""
+        left = self._settings.max_steps - self.step
+        progress = Progress(
+            step=self.step,
+            max_steps=self._settings.max_steps,
+            train_loss=_finite(train_loss),
+            held_out_loss=_finite(held_out_loss),
+            base_held_out_loss=self.base_loss,
+            best_held_out_loss=_finite(self.best_loss),
+            seconds=self.seconds,
+            eta_seconds=0.0 if self.finished else self.seconds / max(1, self.step) * left,
+        )
+        if held_out_loss is not None:
+            self._history.append(progress)
+        return progress
+
+    def result(self) -> TrainingResult:
+        """The best prefix so far and its course."""
+        return TrainingResult(
+            prefix=self._best.to(dtype=self._base.dtype),
+            steps=self.step,
+            best_step=self._best_step,
+            base_held_out_loss=self.base_loss,
+            best_held_out_loss=self.best_loss,
+            seconds=self.seconds,
+            history=tuple(self._history),
+        )
+
+    def to_checkpoint(self) -> bytes:
+        """The whole state; `restore` goes on from it as if nothing had happened."""
+        tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        for number, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"best.key.{n}": tensor for n, tensor in enumerate(self._best.keys)}
+        tensors |= {f"best.value.{n}": tensor for n, tensor in enumerate(self._best.values)}
+        tensors |= {"deck.order": self._deck.order, "deck.random_state": self._deck.generator.get_state()}
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "best_loss": self.best_loss,
+            "best_step": self._best_step,
+            "looks_without_gain": self._looks_without_gain,
+            "deck_position": self._deck.position,
+            "history": [progress.as_metrics() for progress in self._history],
+        }
+        return Checkpoint(tensors, state, self._belongs_to).to_bytes()
+
+    def restore(self, data: bytes) -> None:
+        """Take up the state of `to_checkpoint`. Raises InvalidCheckpoint (other data, settings or model; damaged)."""
+        checkpoint = Checkpoint.from_bytes(data, self._belongs_to)
+        tensors, state = checkpoint.tensors, checkpoint.state
+        self.encoder.load_state_dict(_under("encoder.", tensors))
+        self._restore_optimizer(_under("optimizer.", tensors))
+        keys, values = (
+            tuple(tensors[f"best.{part}.{n}"].to(self._base.device) for n in range(len(self._best.keys)))
+            for part in ("key", "value")
+        )
+        self._best = Prefix(keys, values, self._base.fingerprint)
+        self._deck.order, self._deck.position = tensors["deck.order"], state["deck_position"]
+        self._deck.generator.set_state(tensors["deck.random_state"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best_loss, self._best_step = state["best_loss"], state["best_step"]
+        self._looks_without_gain = state["looks_without_gain"]
+        self._history = [Progress(**metrics) for metrics in state["history"]]
+
+    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, part = name.split(".", 1)
+            moments.setdefault(int(number), {})[part] = tensor
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
+
+
+class _Deck:
+    """One person's training blocks in shuffled order, dealt so that every block comes once an epoch and the steps of
+    an epoch are about equally large."""
+
+    def __init__(self, blocks: tuple[Block, ...], tokens_per_step: int, seed: int) -> None:
+        total = sum(len(block.token_ids) for block in blocks)
+        self._blocks = blocks
+        self._steps_per_epoch = min(len(blocks), math.ceil(total / tokens_per_step))
+        self.generator = torch.Generator().manual_seed(seed)
+        self.order = torch.randperm(len(blocks), generator=self.generator)
+        self.position = 0
+
+    def deal(self) -> list[Block]:
+        if self.position == self._steps_per_epoch:
+            self.order = torch.randperm(len(self._blocks), generator=self.generator)
+            self.position = 0
+        self.position += 1
+        return [self._blocks[number] for number in self.order[self.position - 1 :: self._steps_per_epoch].tolist()]
+
+
+def _start(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> Prefix:
+    if job.start is not None:
+        if job.start.num_virtual_tokens != settings.num_virtual_tokens:
+            raise ValueError(
+                f"the start prefix has {job.start.num_virtual_tokens} virtual tokens, "
+                f"the settings say {settings.num_virtual_tokens}"
+            )
+        return job.start.to(base.device, training_dtype(base))
+    if settings.initialisation == "random":
+        return start_at_random(base, settings.num_virtual_tokens, job.seed)
+    newest = job.split.train[-1]
+    return start_from_tokens(base, newest.token_ids[newest.num_context :], settings.num_virtual_tokens)
+
+
+def _digest(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> str:
+    start = job.start.to_bytes(torch.float64) if job.start is not None else b""
+    whole = (
+        base.fingerprint,
+        str(base.dtype),
+        job.split.digest,
+        job.seed,
+        settings.digest,
+        hashlib.sha256(start).hexdigest(),
+    )
+    return hashlib.sha256(repr(whole).encode()).hexdigest()
+
+
+def _schedule(step: int, settings: TrainingSettings) -> float:
+    """Share of the learning rate at `step`: a linear rise, then a cosine down to _FINAL_SHARE."""
+    if step < settings.warmup_steps:
+        return (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
+    return _FINAL_SHARE + (1 - _FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _finite(loss: float | None) -> float | None:
+    """JSON has no word for a loss that is no number."""
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def _under(head: str, tensors: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(head): tensor for name, tensor in tensors.items() if name.startswith(head)}

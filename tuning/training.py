@@ -1,0 +1,92 @@
+"""The values that go into and come out of a training: settings, job, progress, result. No behaviour, no model."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from tuning.config import TuningConfig
+from tuning.dataset import Split
+from tuning.prefix import Prefix
+from tuning.prefix_encoder import Parametrisation
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How prefixes are trained. The defaults are the measured winner of docs/likeness.md; nobody sets them by hand.
+
+    initialisation: "text" starts from the keys and values of the person's own first training tokens, "random" from
+        noise of the same spread; a job's own start prefix comes before either.
+    tokens_per_step: scored tokens of one person in one step, about; one epoch at most.
+    learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
+        falls on a cosine to a tenth at `max_steps`.
+    evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it.
+    """
+
+    num_virtual_tokens: int = 32
+    parametrisation: Parametrisation = "residual"
+    initialisation: Literal["text", "random"] = "text"
+    hidden: int = 128
+    learning_rate: float = 3e-3
+    warmup_steps: int = 10
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    tokens_per_step: int = 512
+    max_steps: int = 160
+    evaluate_every: int = 10
+    patience: int = 6
+
+    @classmethod
+    def from_config(cls, config: TuningConfig) -> Self:
+        """The measured recipe at the configured prefix length and ceiling of steps."""
+        return cls(num_virtual_tokens=config.num_virtual_tokens, max_steps=config.max_steps)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all settings."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """One person's training. `start`: a prefix of the same length to go on from."""
+
+    split: Split
+    seed: int = 0
+    start: Prefix | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where one job stands after a step. train_loss in nats per token; held-out losses in bits per character of the
+    early-stopping set. held_out_loss is None at steps that did not look at it; a loss that is not finite is None.
+    eta_seconds: at most, as if every step up to max_steps were needed."""
+
+    step: int
+    max_steps: int
+    train_loss: float | None
+    held_out_loss: float | None
+    base_held_out_loss: float
+    best_held_out_loss: float | None
+    seconds: float
+    eta_seconds: float
+
+    def as_metrics(self) -> dict[str, Any]:
+        """The plain JSON recorded as the run's metrics event."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """The best prefix by the early-stopping set, and how it came about.
+
+    history: the Progress of every look at the early-stopping set. seconds: of training, over all resumptions.
+    """
+
+    prefix: Prefix
+    steps: int
+    best_step: int
+    base_held_out_loss: float
+    best_held_out_loss: float
+    seconds: float
+    history: tuple[Progress, ...]
