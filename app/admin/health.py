@@ -1,0 +1,99 @@
+"""Is the platform well: queue, workers, cache, runs, and what of it needs a hand now. Counts only."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from storage import base_models, clock, overview, tuning_runs, workers
+from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, RunState, TuningRun
+from storage.overview import Overview
+from storage.redis_cache import CacheFigures
+from storage.store import Storage
+from tuning.celery_app import queue_length
+
+LATELY_S = 24 * 3600.0
+MOST_COUNTED = 200
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that will not mend itself, and the page to look at."""
+
+    sentence: str
+    endpoint: str
+    state: str | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the overview and the workers' page show. `workers` are those with a recent sign of life."""
+
+    counts: Overview
+    messages: int | None  # in the queue, not yet fetched by a worker; None when the broker does not answer
+    cache: CacheFigures
+    workers: int
+    base_model: str | None
+    stuck: int  # runs whose worker has let the lease run out
+    failed_lately: int  # within LATELY_S
+
+    @property
+    def queued(self) -> int:
+        """Runs that wait for a worker."""
+        return self.counts.queued
+
+    @property
+    def at_work(self) -> int:
+        """Runs that a worker holds."""
+        return sum(self.counts.runs_by_state.get(state, 0) for state in CLAIMED_STATES)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Percent of prefix reads that the cache answered; None before the first."""
+        reads = self.cache.hits + self.cache.misses
+        return 100.0 * self.cache.hits / reads if reads else None
+
+    @property
+    def runs(self) -> list[tuple[RunState, int]]:
+        """Every state with its number of runs, in the order a run passes through them."""
+        return [(state, self.counts.runs_by_state.get(state, 0)) for state in (*LIVE_STATES, *ENDED_STATES)]
+
+    @property
+    def needs(self) -> list[Need]:
+        """What somebody should look at, the gravest first."""
+        asked = (
+            (not self.workers, Need("No worker gives a sign of life: nothing is trained.", "admin.workers.index")),
+            (self.messages is None, Need("The queue's broker does not answer.", "admin.workers.index")),
+            (
+                not self.cache.reachable,
+                Need("The cache does not answer; the database does its work.", "admin.cache.show"),
+            ),
+            (self.stuck, Need(f"{_runs(self.stuck)} lost contact with the worker.", "admin.runs.index", "running")),
+            (
+                self.failed_lately,
+                Need(f"{_runs(self.failed_lately)} failed within a day.", "admin.runs.index", "failed"),
+            ),
+        )
+        return [need for needed, need in asked if needed]
+
+
+def look(session: Session, storage: Storage) -> Health:
+    """Look at everything once; what does not answer is waited for a second at most."""
+    now = clock.now()
+    current = base_models.current(session)
+    return Health(
+        counts=overview.read_overview(session),
+        messages=queue_length(),
+        cache=storage.cache.figures(),
+        workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
+        base_model=current.name if current else None,
+        stuck=sum((run.lease_until or now) < now for state in CLAIMED_STATES for run in _newest(session, state)),
+        failed_lately=sum((run.finished_at or 0.0) > now - LATELY_S for run in _newest(session, "failed")),
+    )
+
+
+def _newest(session: Session, state: RunState) -> list[TuningRun]:
+    return tuning_runs.list_all_runs(session, state=state, limit=MOST_COUNTED)
+
+
+def _runs(count: int) -> str:
+    return "One run" if count == 1 else f"{count} runs"

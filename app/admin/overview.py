@@ -1,0 +1,17 @@
+"""The console's first page: is everything well, and if not, what needs a hand now."""
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from app.admin import health
+from app.web.session import storage
+
+overview = Blueprint("overview", __name__)
+
+
+@overview.get("/")
+def show() -> ResponseReturnValue:
+    """Health at a glance."""
+    with storage().database.session() as session:
+        now = health.look(session, storage())
+    return render_template("admin/overview.html", health=now)

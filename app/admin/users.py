@@ -1,0 +1,115 @@
+"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, erase."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.web.session import me, storage
+from storage import api_keys, audit, overview, tuning_runs, voices
+from storage import users as user_store
+from storage.errors import Conflict
+from storage.models import User, UserState
+
+users = Blueprint("users", __name__, url_prefix="/users")
+PAGE = 50
+NEWEST_RUNS = 10
+NEWS: dict[UserState, str] = {
+    "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
+    "active": "Active again. They can sign in, and their API keys work.",
+}
+NOT_YOURSELF = "You can't do that to your own account. Ask another administrator."
+
+
+@users.get("")
+def index() -> ResponseReturnValue:
+    """Everybody, newest first, or whoever's address or id holds what was searched for."""
+    query, after = request.args.get("q", "").strip(), request.args.get("after")
+    with storage().database.session() as session:
+        found = user_store.list_users(session, query=query, after=after, limit=PAGE + 1)
+    more = found[PAGE - 1].id if len(found) > PAGE else None
+    return render_template("admin/users.html", users=found[:PAGE], query=query, more=more, first=after is None)
+
+
+@users.get("/<user_id>")
+def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
+    """One person: figures and states, no text."""
+    with storage().database.session() as session:
+        user = user_store.get_user(session, user_id)
+        page = render_template(
+            "admin/user.html",
+            user=user,
+            holdings=overview.read_holdings(session, user_id),
+            keys=api_keys.list_keys(session, user_id),
+            voices=[
+                (voice, voices.list_versions(session, user_id, voice.id))
+                for voice in voices.list_voices(session, user_id)
+            ],
+            runs=tuning_runs.list_runs(session, user_id, limit=NEWEST_RUNS),
+            trail=audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
+            typed=typed,
+            error=error,
+        )
+    return page, 422 if error else 200
+
+
+@users.post("/<user_id>/suspend")
+def suspend(user_id: str) -> ResponseReturnValue:
+    """Shut a person out at once; nothing of theirs is lost."""
+    if user_id == me().id:
+        flash(NOT_YOURSELF, "error")
+    else:
+        change_state(user_id, "suspended", "user.suspended")
+    return redirect(url_for("admin.users.show", user_id=user_id))
+
+
+@users.post("/<user_id>/unsuspend")
+def unsuspend(user_id: str) -> ResponseReturnValue:
+    """Let a person back in."""
+    change_state(user_id, "active", "user.unsuspended")
+    return redirect(url_for("admin.users.show", user_id=user_id))
+
+
+def change_state(user_id: str, state: UserState, action: str) -> None:
+    """Set it and say so in the audit trail, in one transaction; nothing when it is so already. Raises NotFound."""
+    try:
+        with storage().database.session() as session:
+            if user_store.get_user(session, user_id).state == state:
+                return
+            user_store.set_state(session, user_id, state)
+            audit.record(session, action, actor_id=me().id, subject_id=user_id)
+    except Conflict as wrong:
+        flash(str(wrong), "error")
+        return
+    flash(NEWS[state])
+
+
+@users.post("/<user_id>/erase")
+def erase(user_id: str) -> ResponseReturnValue:
+    """Erase a person for good, once their address has been typed."""
+    with storage().database.session() as session:
+        user = user_store.get_user(session, user_id)
+    typed = request.form.get("address", "").strip()
+    if mistake := erase_mistake(user, typed):
+        return show(user_id, typed=typed, error=mistake)
+    user_store.erase_user(storage(), user_id, me().id)
+    flash("Erased, and the key to everything of theirs destroyed. Backups of the data can't bring it back.")
+    return redirect(url_for("admin.users.index"))
+
+
+def erase_mistake(user: User, typed: str) -> str:
+    """Why this person can't be erased now; empty when they can."""
+    if user.id == me().id:
+        return NOT_YOURSELF
+    if typed.lower() != user.email:
+        return "That is not this person's address. Nothing was erased."
+    return ""
+
+
+@users.post("/<user_id>/keys/<key_id>/revoke")
+def revoke_key(user_id: str, key_id: str) -> ResponseReturnValue:
+    """Stop one API key for good."""
+    with storage().database.session() as session:
+        if any(key.id == key_id and key.revoked_at is None for key in api_keys.list_keys(session, user_id)):
+            audit.record(session, "key.revoked", actor_id=me().id, subject_id=user_id, key_id=key_id)
+        api_keys.revoke_key(session, user_id, key_id)
+    flash("Revoked. Requests with that key get 401 from now on.")
+    return redirect(url_for("admin.users.show", user_id=user_id, _anchor="keys"))

@@ -1,0 +1,83 @@
+"""The doors: sign up, sign in, sign out, the first administrator's link. What an account holds is in settings.py."""
+
+import hmac
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.web.session import begin, find_me, finish, local_path, storage
+from storage import crypto, users
+from storage.errors import Conflict, InvalidAccount
+from storage.models import Role, User
+
+accounts = Blueprint("accounts", __name__)
+WRONG_PAIR = "That address and password don't go together. Check both, or sign up if you have no account yet."
+SUSPENDED = "This account is suspended. An administrator can tell you why, and lift it."
+
+
+@accounts.route("/signup", methods=["GET", "POST"])
+def sign_up() -> ResponseReturnValue:
+    """The form; then the account, its first voice, and a session."""
+    if request.method == "GET":
+        return redirect(url_for("voices.home")) if find_me() else render_template("signup.html", email="")
+    try:
+        user = make_account("writer")
+    except (Conflict, InvalidAccount) as wrong:
+        return render_template("signup.html", email=request.form.get("email", ""), error=str(wrong)), 422
+    return begin(redirect(url_for("voices.home")), user.id)
+
+
+@accounts.route("/signin", methods=["GET", "POST"])
+def sign_in() -> ResponseReturnValue:
+    """The form; then a session, and on to where the person was going."""
+    onward = local_path(request.values.get("next", ""))
+    if request.method == "GET":
+        return redirect(onward or url_for("voices.home")) if find_me() else sign_in_page(onward)
+    with storage().database.session() as session:
+        user = users.verify_password(session, request.form.get("email", ""), request.form.get("password", ""))
+    if user is None:
+        return sign_in_page(onward, WRONG_PAIR), 401
+    if user.state != "active":
+        return sign_in_page(onward, SUSPENDED), 403
+    return begin(redirect(onward or url_for("voices.home")), user.id)
+
+
+@accounts.post("/signout")
+def sign_out() -> ResponseReturnValue:
+    """End this browser's session."""
+    return finish(redirect(url_for("voices.home")))
+
+
+@accounts.route("/setup", methods=["GET", "POST"])
+def set_up() -> ResponseReturnValue:
+    """The first administrator's account, for whoever holds the link that the platform printed; works once."""
+    given = request.values.get("token", "")
+    if not hmac.compare_digest(given.encode(), setup_token().encode()):
+        abort(404)
+    with storage().database.reading() as session:
+        if users.has_admin(session):
+            return render_template("setup.html", used=True), 409
+    if request.method == "GET":
+        return render_template("setup.html", token=given, email="")
+    try:
+        user = make_account("admin")
+    except (Conflict, InvalidAccount) as wrong:
+        return render_template("setup.html", token=given, email=request.form.get("email", ""), error=str(wrong)), 422
+    return begin(redirect("/admin/"), user.id)
+
+
+def setup_token() -> str:
+    """What the first administrator's link carries: only who holds the master key can make it."""
+    return crypto.derive(storage().config.master_key, "first administrator").hex()
+
+
+def make_account(role: Role) -> User:
+    """The account the form asks for. Raises Conflict, InvalidAccount with a sentence."""
+    email, password = request.form.get("email", ""), request.form.get("password", "")
+    with storage().database.session() as session:
+        return users.sign_up(session, storage().keys, email=email, password=password, role=role)
+
+
+def sign_in_page(onward: str | None, error: str = "") -> str:
+    """The sign-in form, with the address that was typed."""
+    return render_template("signin.html", email=request.form.get("email", ""), onward=onward, error=error)

@@ -1,0 +1,87 @@
+"""What people see when something is not there, not allowed or broken: a page with a sentence and the next step.
+
+Where programs read (under /v1, and the writing page's stream) the same arrives in OpenAI's error shape.
+"""
+
+from dataclasses import dataclass
+
+from flask import Flask, Response, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from app.web import gateway
+from app.web.formats import size
+from app.web.session import app_config
+from storage.errors import Conflict, KeyErased, LimitReached, NotFound
+
+
+@dataclass(frozen=True)
+class Message:
+    """What happened, and what to do next."""
+
+    title: str
+    sentence: str
+
+
+NOT_FOUND = Message("There is nothing here", "It may have been deleted, or the address has a slip in it.")
+STALE = Message(
+    "This form has gone stale", "You signed in or out since you opened it. Reload the page, then send it once more."
+)
+MESSAGES = {
+    400: Message("That request could not be read", "Go back, reload the page and try once more."),
+    401: Message("You are signed out", "Sign in, and do that once more."),
+    403: Message("That is not allowed", "If you think it should be, ask an administrator."),
+    404: NOT_FOUND,
+    405: Message("That address takes no such request", "Go to the start page and try from there."),
+    429: Message("That was too often", "Wait five minutes, then try again. Nothing is lost."),
+    500: Message("Something broke on our side", "Try once more; nothing you saved is lost."),
+}
+
+
+def install(app: Flask) -> None:
+    """Register the pages."""
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(CSRFError, stale_form)
+    app.register_error_handler(NotFound, missing)
+    app.register_error_handler(KeyErased, missing)
+    app.register_error_handler(Conflict, conflict)
+    app.register_error_handler(LimitReached, conflict)
+
+
+def http_error(error: HTTPException) -> ResponseReturnValue:
+    """Any HTTP error, the unexpected 500 among them. An error that carries its own response keeps it."""
+    if error.response is not None:
+        return error.response
+    status = error.code or InternalServerError.code
+    message = MESSAGES.get(status, MESSAGES[400])
+    if status == 413:
+        most = size(app_config().max_body_bytes)
+        message = Message("That was too much at once", f"One request may hold {most}. Add the files in smaller lots.")
+    kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
+    response = answer(message, status)
+    response.headers.update(kept)
+    return response
+
+
+def stale_form(error: CSRFError) -> ResponseReturnValue:
+    """A form without a good token. What was typed is shown, so that it can be copied."""
+    return answer(STALE, 400, typed=request.form.get("text") or request.form.get("prompt") or "")
+
+
+def missing(error: Exception) -> ResponseReturnValue:
+    """Not there, or another's: the two look the same."""
+    return answer(NOT_FOUND, 404)
+
+
+def conflict(error: Exception) -> ResponseReturnValue:
+    """The request contradicts what is there; storage says it in a sentence."""
+    return answer(Message("That can't be done now", str(error)), 409)
+
+
+def answer(message: Message, status: int, typed: str = "") -> Response:
+    """A page for people, OpenAI's error shape for programs."""
+    if request.path.startswith(("/v1/", "/write/stream")):
+        return gateway.refusal(status, f"{message.title}. {message.sentence}")
+    page = render_template("error.html", message=message, status=status, typed=typed)
+    return make_response(page, status)

@@ -1,0 +1,85 @@
+"""How figures, times and words are put on a page. Knows no view and no storage."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask
+from markupsafe import Markup
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+PREVIEW_CHARS = 70
+MINUTE_S = 60
+HOUR_S = 3600
+
+
+def number(value: float) -> str:
+    """1840 -> '1,840'."""
+    return f"{value:,.0f}"
+
+
+def bits(value: float | None) -> str:
+    """A loss in bits per character, to three places; a dash when it was not measured."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """A percentage to one place; whole from ten up."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}\N{NO-BREAK SPACE}%" if abs(value) >= 10 else f"{value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """plural(1, 'word') -> '1 word'; plural(2, 'word') -> '2 words'."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def ordinal(position: int) -> str:
+    """1 -> 'first', 11 -> 'number 11'."""
+    return ORDINALS[position - 1] if 1 <= position <= len(ORDINALS) else f"number {position}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: '40 s', '3 min', '1 h 20 min'."""
+    whole = max(1, round(seconds or 0))
+    if whole < MINUTE_S:
+        return f"{whole} s"
+    if whole < HOUR_S:
+        return f"{round(whole / MINUTE_S)} min"
+    return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
+
+
+def when(at: float | None) -> Markup:
+    """A <time> element in UTC; times.js puts it in the reader's own zone and manner."""
+    if at is None:
+        return Markup("–")
+    moment = datetime.fromtimestamp(at, UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{moment.day} {moment.strftime('%b %Y, %H:%M')} UTC"
+    )
+
+
+def size(num_bytes: int) -> str:
+    """Bytes as KiB or MiB."""
+    return f"{num_bytes / 1024:,.0f} KiB" if num_bytes < 1024**2 else f"{num_bytes / 1024**2:,.1f} MiB"
+
+
+def preview(title: str | None, text: str) -> str:
+    """What a sample is called in a list: its title, or its first words."""
+    words = " ".join((title or text[: PREVIEW_CHARS * 2]).split())
+    return words if len(words) <= PREVIEW_CHARS or title else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
+
+
+def figure(figures: Mapping[str, Any], name: str) -> float | None:
+    """One measured figure of a run or version, None when it is missing."""
+    value = figures.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def install(app: Flask) -> None:
+    """Give templates these as filters and functions."""
+    for show in (number, bits, percent, ordinal, duration, when, size):
+        app.add_template_filter(show)
+    for make in (plural, preview, figure):
+        app.add_template_global(make)

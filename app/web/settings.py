@@ -1,0 +1,98 @@
+"""A person's account: API keys, password, and leaving for good."""
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from app.web.session import app_config, begin, forget, me, sign_in_required, storage
+from storage import api_keys, clock, samples, users, voices, web_sessions
+from storage.errors import InvalidAccount, LimitReached
+
+settings = Blueprint("settings", __name__)
+settings.before_request(sign_in_required)
+DELETE_WORD = "delete"
+MAX_NAME_CHARS = 80
+WRONG_PASSWORD = "The present password is not right."  # noqa: S105
+
+
+@settings.get("/account")
+def account() -> ResponseReturnValue:
+    """Keys, password, and the way out."""
+    return account_page()
+
+
+@settings.post("/account/keys")
+def create_key() -> ResponseReturnValue:
+    """A new API key. Its secret is on this page and nowhere else, ever."""
+    name = request.form.get("name", "").strip()[:MAX_NAME_CHARS] or "My key"
+    try:
+        with storage().database.session() as session:
+            key, secret = api_keys.create_key(session, me().id, name)
+            voice = voices.list_voices(session, me().id)[0]
+    except LimitReached as wrong:
+        return account_page(key_error=str(wrong)), 422
+    return render_template("key.html", key=key, secret=secret, voice=voice, base_url=f"{app_config().public_url}/v1")
+
+
+@settings.post("/account/keys/<key_id>/revoke")
+def revoke_key(key_id: str) -> ResponseReturnValue:
+    """Stop a key from working."""
+    with storage().database.session() as session:
+        api_keys.revoke_key(session, me().id, key_id)
+    flash("The key is revoked: requests that carry it are refused from now on.")
+    return redirect(url_for("settings.account"))
+
+
+@settings.post("/account/password")
+def change_password() -> ResponseReturnValue:
+    """A new password, which signs out every other browser."""
+    new = request.form.get("new_password", "")
+    with storage().database.session() as session:
+        known = users.verify_password(session, me().email, request.form.get("password", ""))
+    if known is None:
+        return account_page(password_error=WRONG_PASSWORD), 422
+    try:
+        with storage().database.session() as session:
+            users.change_password(session, me().id, new)
+            web_sessions.end_all(session, me().id)
+    except InvalidAccount as wrong:
+        return account_page(password_error=str(wrong)), 422
+    answer = begin(redirect(url_for("settings.account")), me().id)
+    flash("Your password is changed, and every other browser is signed out.")
+    return answer
+
+
+@settings.route("/account/delete", methods=["GET", "POST"])
+def delete_account() -> ResponseReturnValue:
+    """What goes; then, with the word typed, it goes, and a receipt says so."""
+    goes = holdings()
+    if request.method == "GET":
+        return render_template("delete_account.html", goes=goes, word=DELETE_WORD)
+    typed = request.form.get("word", "").strip().lower()
+    if typed != DELETE_WORD:
+        error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
+        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
+    account_id, email = me().id, me().email
+    users.erase_user(storage(), account_id, account_id)
+    receipt = render_template("receipt.html", me=None, goes=goes, account_id=account_id, email=email, at=clock.now())
+    return forget(make_response(receipt))
+
+
+def account_page(**errors: str) -> str:
+    """The account page, with what went wrong in one of its forms."""
+    with storage().database.reading() as session:
+        keys = api_keys.list_keys(session, me().id)
+    return render_template("account.html", keys=keys, **errors)
+
+
+def holdings() -> list[tuple[str, int, int, int]]:
+    """Of each voice: its name, and how many samples, words and versions it has."""
+    with storage().database.reading() as session:
+        return [
+            (
+                voice.name,
+                (readiness := samples.readiness(session, me().id, voice.id)).num_samples,
+                readiness.num_words,
+                len(voices.list_versions(session, me().id, voice.id)),
+            )
+            for voice in voices.list_voices(session, me().id)
+        ]

@@ -1,0 +1,26 @@
+// Puts every <time> in the reader's own zone and manner: "today 14:02", else the date.
+(function () {
+  "use strict";
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const dayAndYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+
+  function said(moment) {
+    const now = new Date();
+    if (moment.toDateString() === now.toDateString()) return "today " + clock.format(moment);
+    const sameYear = moment.getFullYear() === now.getFullYear();
+    return (sameYear ? day : dayAndYear).format(moment) + ", " + clock.format(moment);
+  }
+
+  function localise(root) {
+    for (const time of root.querySelectorAll("time[datetime*='T']")) {
+      const moment = new Date(time.dateTime);
+      if (isNaN(moment)) continue;
+      time.title = moment.toString();
+      time.textContent = said(moment);
+    }
+  }
+
+  localise(document);
+  document.addEventListener("htmx:load", (event) => localise(event.target));
+})();

@@ -1,0 +1,72 @@
+"""The page of one voice: samples, training and versions, read in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import render_template, request
+
+from app.web.run_report import RunReport, newest_report
+from app.web.session import me, storage
+from storage import samples, voices
+from storage.models import PrefixVersion, Voice
+from storage.samples import GOOD_WORDS, Readiness, Sample
+
+SAMPLES_A_PAGE = 50
+
+
+@dataclass(frozen=True)
+class VoicePage:
+    """What the template shows. `shown` is one page of the samples, newest first."""
+
+    voice: Voice
+    shown: Sequence[Sample]
+    num_samples: int
+    page: int
+    num_pages: int
+    included_ids: Sequence[str]
+    readiness: Readiness
+    report: RunReport | None
+    versions: Sequence[PrefixVersion]
+
+    @property
+    def fullness(self) -> float:
+        """How much of what helps most has been given, 0 to 100."""
+        return round(min(100.0, 100 * self.readiness.num_words / GOOD_WORDS), 1)
+
+    @property
+    def samples_changed(self) -> bool:
+        """Whether another training would have other samples than the newest one had."""
+        return self.report is not None and list(self.included_ids) != self.report.run.sample_ids
+
+    @property
+    def stage(self) -> str:
+        """Where on the thread this voice stands: 'samples', 'voice' or 'write'."""
+        if self.voice.active_version is not None:
+            return "write"
+        return "voice" if self.readiness.enough else "samples"
+
+
+def read(voice_id: str, page: int) -> VoicePage:
+    """Read the page's data. Raises NotFound for another's voice."""
+    with storage().database.reading() as session:
+        voice = voices.get_voice(session, me().id, voice_id)
+        given = list(reversed(samples.list_samples(session, storage().keys, me().id, voice_id)))
+        num_pages = max(1, -(-len(given) // SAMPLES_A_PAGE))
+        page = min(max(page, 1), num_pages)
+        return VoicePage(
+            voice=voice,
+            shown=given[(page - 1) * SAMPLES_A_PAGE : page * SAMPLES_A_PAGE],
+            num_samples=len(given),
+            page=page,
+            num_pages=num_pages,
+            included_ids=samples.included_ids(session, me().id, voice_id),
+            readiness=samples.readiness(session, me().id, voice_id),
+            report=newest_report(session, me().id, voice_id),
+            versions=voices.list_versions(session, me().id, voice_id),
+        )
+
+
+def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
+    """The page as HTML, with what was typed and what went wrong."""
+    page = read(voice_id, request.args.get("page", 1, type=int))
+    return render_template("voice.html", page=page, voice=page.voice, typed=typed or {}, **notices)

@@ -1,0 +1,140 @@
+import re
+
+import pytest
+
+from storage import audit, tuning_runs
+from storage.models import TuningRun
+from tests.app.web.browser import Person
+from tests.app.web.training import begin, end, publish
+
+
+def run_now(person: Person, run_id: str) -> TuningRun:
+    with person.storage.database.session() as session:
+        return tuning_runs.get_run(session, person.user.id, run_id)
+
+
+def waiting(person: Person) -> TuningRun:
+    person.add(3)
+    return person.run()
+
+
+def test_runs_of_everybody_are_listed_each_row_a_link(chief: Person, ada: Person, bob: Person) -> None:
+    first, second = waiting(ada), waiting(bob)
+    page = chief.browser.get("/admin/runs").text
+    assert re.findall(r'href="/admin/runs/(run-\w+)"', page) == [second.id, first.id]
+    assert ada.user.email in page
+
+
+def test_the_filter_by_state_lives_in_the_url(chief: Person, ada: Person, bob: Person) -> None:
+    queued, running = waiting(ada), begin(bob)
+    page = chief.browser.get("/admin/runs?state=running").text
+    assert running.run_id in page
+    assert queued.id not in page
+    assert 'href="/admin/runs?state=running" aria-current="true"' in page
+    assert "No run is failed" in chief.browser.get("/admin/runs?state=failed").text
+
+
+def test_an_unknown_state_shows_all(chief: Person, ada: Person) -> None:
+    assert waiting(ada).id in chief.browser.get("/admin/runs?state=flying").text
+
+
+def test_runs_come_in_pages(chief: Person, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.admin.runs.PAGE", 1)
+    first, second = waiting(ada), waiting(bob)
+    page = chief.browser.get("/admin/runs?state=queued").text
+    assert second.id in page
+    assert first.id not in page
+    following = re.search(r'rel="next" href="([^"]+)"', page)
+    assert following
+    page = chief.browser.get(following.group(1).replace("&amp;", "&")).text
+    assert first.id in page
+    assert "Next page" not in page
+
+
+def test_a_live_run_shows_its_worker_step_lease_and_curve(chief: Person, ada: Person) -> None:
+    claim = begin(ada)
+    page = chief.browser.get(f"/admin/runs/{claim.run_id}").text
+    for shown in (
+        "running",
+        "30 of at most 200",
+        "the last by hand",
+        "until",
+        "<polyline",
+        "Cancel the run",
+        ada.user.email,
+    ):
+        assert shown in page, shown
+
+
+def test_an_ended_run_shows_figures_and_log(chief: Person, ada: Person) -> None:
+    publish(ada)
+    with ada.storage.database.session() as session:
+        (run,) = tuning_runs.list_runs(session, ada.user.id)
+        log = [event.message for event in tuning_runs.list_events(session, None, run.id) if event.type == "message"]
+    page = chief.browser.get(f"/admin/runs/{run.id}").text
+    for shown in ("2.500", "2.200", "12\N{NO-BREAK SPACE}%", "812", "Run it again", *log):
+        assert shown in page, shown
+
+
+def test_a_failed_run_says_why_and_the_overview_points_at_it(chief: Person, ada: Person) -> None:
+    claim = begin(ada)
+    end(ada, claim, "failed", error_code="base_model", error_message="The base model could not be loaded.")
+    page = chief.browser.get(f"/admin/runs/{claim.run_id}").text
+    assert "The base model could not be loaded." in page
+    assert "One run failed within a day" in chief.browser.get("/admin/").text
+
+
+def test_a_waiting_run_is_cancelled_at_once_and_recorded(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    page = chief.browser.post(f"/admin/runs/{run.id}/cancel", follow_redirects=True)
+    assert "Cancelled" in page.text
+    assert run_now(ada, run.id).state == "cancelled"
+    with chief.storage.database.session() as session:
+        (event,) = audit.list_events(session, action="run.cancelled")
+    assert (event.actor_id, event.subject_id) == (chief.user.id, run.id)
+
+
+def test_a_running_run_is_asked_to_stop(chief: Person, ada: Person) -> None:
+    claim = begin(ada)
+    page = chief.browser.post(f"/admin/runs/{claim.run_id}/cancel", follow_redirects=True)
+    assert "Cancelling" in page.text
+    assert run_now(ada, claim.run_id).cancel_requested
+
+
+def test_cancelling_what_has_ended_is_a_sentence_and_changes_nothing(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    for _ in range(2):
+        page = chief.browser.post(f"/admin/runs/{run.id}/cancel", follow_redirects=True)
+    assert "has ended already" in page.text
+    with chief.storage.database.session() as session:
+        assert len(audit.list_events(session, action="run.cancelled")) == 1
+
+
+def test_running_again_makes_a_new_run_kept_while_the_queue_is_down(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    chief.browser.post(f"/admin/runs/{run.id}/cancel")
+    page = chief.browser.post(f"/admin/runs/{run.id}/retry", follow_redirects=True)
+    assert "the run starts when it does" in page.text
+    with chief.storage.database.session() as session:
+        newest, oldest = tuning_runs.list_runs(session, ada.user.id)
+        (event,) = audit.list_events(session, action="run.retried")
+    assert (newest.state, oldest.id) == ("queued", run.id)
+    assert (event.actor_id, event.subject_id, event.detail) == (chief.user.id, newest.id, {"of": run.id})
+
+
+def test_a_live_run_is_not_run_again(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    page = chief.browser.post(f"/admin/runs/{run.id}/retry", follow_redirects=True)
+    assert "still going on" in page.text
+    with chief.storage.database.session() as session:
+        assert len(tuning_runs.list_runs(session, ada.user.id)) == 1
+
+
+def test_a_run_whose_samples_are_gone_is_not_run_again_and_says_why(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    chief.browser.post(f"/admin/runs/{run.id}/cancel")
+    for sample in run.sample_ids:
+        ada.browser.post(f"{ada.url}/samples/{sample}/delete")
+    page = chief.browser.post(f"/admin/runs/{run.id}/retry", follow_redirects=True)
+    assert 'role="alert"' in page.text
+    assert "Asked for again" not in page.text

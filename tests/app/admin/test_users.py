@@ -1,0 +1,168 @@
+import re
+
+import pytest
+from flask import Flask
+
+from storage import api_keys, audit, users
+from storage.errors import KeyErased, NotFound
+from storage.models import AuditEvent
+from storage.store import Storage
+from tests.app.web.browser import Person, join
+from tests.app.web.training import begin, publish
+
+
+def trail(storage: Storage, action: str) -> list[AuditEvent]:
+    with storage.database.session() as session:
+        return audit.list_events(session, action=action)
+
+
+def state_of(person: Person) -> str:
+    with person.storage.database.session() as session:
+        return users.get_user(session, person.user.id).state
+
+
+def test_everybody_is_listed_newest_first_each_row_a_link(chief: Person, ada: Person, bob: Person) -> None:
+    page = chief.browser.get("/admin/users").text
+    shown = re.findall(r'href="/admin/users/(user-\w+)"', page)
+    assert shown == [bob.user.id, ada.user.id, chief.user.id]
+
+
+def test_search_by_part_of_the_address_lives_in_the_url(chief: Person, ada: Person, bob: Person) -> None:
+    page = chief.browser.get("/admin/users?q=ADA").text
+    assert "ada@example.org" in page
+    assert "bob@example.org" not in page
+    assert 'value="ADA"' in page
+    assert bob.user.email in chief.browser.get(f"/admin/users?q={bob.user.id}").text
+
+
+def test_a_search_without_a_hit_says_so_and_shows_the_way_back(chief: Person) -> None:
+    page = chief.browser.get("/admin/users?q=nobody").text
+    assert "“nobody”" in page
+    assert "Show everybody" in page
+
+
+def test_long_lists_come_in_pages_without_gap_or_repeat(
+    app: Flask, chief: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.admin.users.PAGE", 2)
+    others = [join(app, chief.storage, f"p{number}@example.org") for number in range(3)]
+    seen, page = [], chief.browser.get("/admin/users").text
+    for _ in range(3):
+        seen += re.findall(r'href="/admin/users/(user-\w+)"', page)
+        following = re.search(r'rel="next" href="([^"]+)"', page)
+        page = chief.browser.get(following.group(1)).text if following else ""
+    assert seen == [*(person.user.id for person in reversed(others)), chief.user.id]
+
+
+def test_a_persons_page_shows_figures_keys_voices_and_runs(chief: Person, ada: Person) -> None:
+    with ada.storage.database.session() as session:
+        key, secret = api_keys.create_key(session, ada.user.id, "laptop")
+    publish(ada)
+    page = chief.browser.get(f"/admin/users/{ada.user.id}").text
+    for shown in (
+        ada.user.email,
+        "3 samples",
+        key.hint,
+        "laptop",
+        ada.voice.id,
+        "version 1",
+        "12\N{NO-BREAK SPACE}%",
+        "run-",
+    ):
+        assert shown in page, shown
+    assert secret not in page
+
+
+def test_suspending_shuts_a_person_out_at_once_and_is_undone(chief: Person, ada: Person) -> None:
+    with ada.storage.database.session() as session:
+        _, secret = api_keys.create_key(session, ada.user.id, "laptop")
+    page = chief.browser.post(f"/admin/users/{ada.user.id}/suspend", follow_redirects=True)
+    assert "Let back in" in page.text
+    assert state_of(ada) == "suspended"
+    assert ada.browser.get("/account").status_code == 302
+    with ada.storage.database.session() as session:
+        assert api_keys.authenticate(session, secret) is None
+    chief.browser.post(f"/admin/users/{ada.user.id}/unsuspend")
+    assert state_of(ada) == "active"
+    with ada.storage.database.session() as session:
+        assert api_keys.authenticate(session, secret) is not None
+    for action in ("user.suspended", "user.unsuspended"):
+        (event,) = trail(chief.storage, action)
+        assert (event.actor_id, event.subject_id) == (chief.user.id, ada.user.id)
+
+
+def test_doing_what_is_done_already_is_not_recorded_twice(chief: Person, ada: Person) -> None:
+    chief.browser.post(f"/admin/users/{ada.user.id}/unsuspend")
+    chief.browser.post(f"/admin/users/{ada.user.id}/suspend")
+    chief.browser.post(f"/admin/users/{ada.user.id}/suspend")
+    assert len(trail(chief.storage, "user.suspended")) == 1
+    assert not trail(chief.storage, "user.unsuspended")
+
+
+def test_erasing_asks_for_the_address_and_keeps_what_was_typed(chief: Person, ada: Person) -> None:
+    for typed in ("", "erase", "bob@example.org"):
+        page = chief.browser.post(f"/admin/users/{ada.user.id}/erase", {"address": typed})
+        assert page.status_code == 422
+        assert "Nothing was erased" in page.text
+        assert f'value="{typed}"' in page.text
+    assert state_of(ada) == "active"
+
+
+def test_erasing_removes_the_person_and_their_key_and_leaves_a_trace_without_their_address(
+    chief: Person, ada: Person
+) -> None:
+    ada.add(1)
+    page = chief.browser.post(
+        f"/admin/users/{ada.user.id}/erase", {"address": " Ada@Example.org "}, follow_redirects=True
+    )
+    assert page.status_code == 200
+    assert "Erased" in page.text
+    with ada.storage.database.session() as session, pytest.raises(NotFound):
+        users.get_user(session, ada.user.id)
+    with pytest.raises(KeyErased):
+        ada.storage.keys.data_key(ada.user.id)
+    (event,) = trail(chief.storage, "user.erased")
+    assert (event.actor_id, event.subject_id) == (chief.user.id, ada.user.id)
+    everything = chief.browser.get("/admin/audit").text + chief.browser.get("/admin/users").text
+    assert ada.user.id in everything
+    assert ada.user.email not in everything
+
+
+def test_a_person_in_training_can_be_erased(chief: Person, ada: Person) -> None:
+    begin(ada)
+    chief.browser.post(f"/admin/users/{ada.user.id}/erase", {"address": ada.user.email})
+    assert chief.browser.get(f"/admin/users/{ada.user.id}").status_code == 404
+
+
+def test_nobody_suspends_or_erases_themselves(app: Flask, chief: Person) -> None:
+    join(app, chief.storage, "second@example.org", role="admin")  # so that it is not about being the last one
+    mine = f"/admin/users/{chief.user.id}"
+    assert "Erase for good" not in chief.browser.get(mine).text
+    assert "your own account" in chief.browser.post(f"{mine}/suspend", follow_redirects=True).text
+    assert chief.browser.post(f"{mine}/erase", {"address": chief.user.email}).status_code == 422
+    assert state_of(chief) == "active"
+    assert not trail(chief.storage, "user.suspended")
+
+
+def test_another_administrator_can_be_suspended(app: Flask, chief: Person) -> None:
+    second = join(app, chief.storage, "second@example.org", role="admin")
+    chief.browser.post(f"/admin/users/{second.user.id}/suspend")
+    assert state_of(second) == "suspended"
+
+
+def test_revoking_a_key_stops_it_and_is_recorded_once(chief: Person, ada: Person) -> None:
+    with ada.storage.database.session() as session:
+        key, secret = api_keys.create_key(session, ada.user.id, "laptop")
+    for _ in range(2):
+        chief.browser.post(f"/admin/users/{ada.user.id}/keys/{key.id}/revoke")
+    with ada.storage.database.session() as session:
+        assert api_keys.authenticate(session, secret) is None
+    (event,) = trail(chief.storage, "key.revoked")
+    assert (event.actor_id, event.subject_id, event.detail) == (chief.user.id, ada.user.id, {"key_id": key.id})
+
+
+def test_a_key_is_only_found_under_its_owner(chief: Person, ada: Person, bob: Person) -> None:
+    with ada.storage.database.session() as session:
+        key, _ = api_keys.create_key(session, ada.user.id, "laptop")
+    assert chief.browser.post(f"/admin/users/{bob.user.id}/keys/{key.id}/revoke").status_code == 404
+    assert not trail(chief.storage, "key.revoked")

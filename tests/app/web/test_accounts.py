@@ -1,0 +1,176 @@
+import pytest
+from flask import Flask
+
+from app.config import AppConfig
+from app.web import throttle
+from app.web.factory import create_app
+from storage import crypto, users
+from storage.store import Storage
+from tests.app.web.browser import PASSWORD, Browser, Person, join
+
+
+def sign_up(browser: Browser, email: str = "ada@example.org", password: str = PASSWORD):  # type: ignore[no-untyped-def]
+    return browser.post("/signup", {"email": email, "password": password})
+
+
+def test_signing_up_leads_to_the_first_voice(browser: Browser) -> None:
+    done = sign_up(browser)
+    assert done.status_code == 302
+    home = browser.get("/", follow_redirects=True)
+    assert "My voice" in home.text
+    assert "Paste something you wrote" in home.text
+
+
+def test_the_session_cookie_is_kept_from_scripts_and_other_sites(browser: Browser) -> None:
+    cookie = next(c for c in sign_up(browser).headers.getlist("Set-Cookie") if c.startswith("idiolect_session="))
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie
+
+
+def test_under_https_cookies_are_secure_and_the_site_says_so(storage: Storage) -> None:
+    browser = Browser.of(create_app(AppConfig(public_url="https://idiolect.example"), storage))
+    page = browser.get("/signin", base_url="https://idiolect.example")
+    assert "Strict-Transport-Security" in page.headers
+    assert all("Secure" in cookie for cookie in page.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "says"),
+    [("not an address", PASSWORD, "address"), ("ada@example.org", "short", "10"), ("", "", "")],
+)
+def test_a_bad_sign_up_is_explained_and_keeps_the_address(
+    browser: Browser, email: str, password: str, says: str
+) -> None:
+    page = sign_up(browser, email, password)
+    assert page.status_code == 422
+    assert f'value="{email}"' in page.text
+    assert 'role="alert"' in page.text
+    assert says in page.text
+    assert "short" not in page.text.replace("shorter", "")
+
+
+def test_a_taken_address_is_said(browser: Browser, ada: Person) -> None:
+    page = sign_up(browser, ada.user.email)
+    assert page.status_code == 422
+    assert 'role="alert"' in page.text
+
+
+def test_signing_in_leads_on_to_where_one_was_going(browser: Browser, ada: Person) -> None:
+    asked = browser.get("/account")
+    assert asked.location == "/signin?next=/account"
+    done = browser.post("/signin", {"email": ada.user.email.upper(), "password": PASSWORD, "next": "/account"})
+    assert done.location == "/account"
+    assert browser.get("/account").status_code == 200
+    assert browser.get("/signin").status_code == 302
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil.example", "/a\nb"])
+def test_signing_in_never_leads_to_another_site(browser: Browser, ada: Person, elsewhere: str) -> None:
+    done = browser.post("/signin", {"email": ada.user.email, "password": PASSWORD, "next": elsewhere})
+    assert done.location == "/"
+
+
+def test_a_wrong_password_and_an_unknown_address_look_the_same(browser: Browser, ada: Person) -> None:
+    wrong = browser.post("/signin", {"email": ada.user.email, "password": "wrong wrong wrong"})
+    unknown = browser.post("/signin", {"email": "x" + ada.user.email, "password": "wrong wrong wrong"})
+    assert wrong.status_code == unknown.status_code == 401
+    assert f'value="{ada.user.email}"' in wrong.text
+    assert "go together" in wrong.text
+    assert "go together" in unknown.text
+
+
+def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(ada: Person) -> None:
+    kept = ada.browser.client.get_cookie("idiolect_session")
+    assert kept is not None
+    assert ada.browser.post("/signout").status_code == 302
+    assert ada.browser.client.get_cookie("idiolect_session") is None
+    ada.browser.client.set_cookie("idiolect_session", kept.value)
+    assert ada.browser.get("/account").status_code == 302
+
+
+def test_a_suspended_person_is_signed_out_at_the_next_request(browser: Browser, ada: Person, storage: Storage) -> None:
+    assert ada.browser.get("/account").status_code == 200
+    with storage.database.session() as session:
+        users.set_state(session, ada.user.id, "suspended")
+    assert ada.browser.get("/account").status_code == 302
+    page = browser.post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    assert page.status_code == 403
+    assert "suspended" in page.text
+
+
+def test_a_post_after_the_session_ended_says_so(ada: Person) -> None:
+    token = ada.browser.token()
+    ada.browser.client.delete_cookie("idiolect_session")
+    done = ada.browser.client.post("/account/keys", data={"csrf_token": token}, follow_redirects=True)
+    assert "You were signed out" in done.text
+
+
+@pytest.fixture
+def strict(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    """A web role that allows two failures."""
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "2 per 5 minutes")
+    return create_app(AppConfig(), storage)
+
+
+def failures(browser: Browser, email: str, count: int) -> list[int]:
+    return [browser.post("/signin", {"email": email, "password": "no"}).status_code for _ in range(count)]
+
+
+def test_too_many_wrong_passwords_are_slowed_down_for_that_address_alone(strict: Flask, storage: Storage) -> None:
+    ada, browser = join(strict, storage, "ada@example.org"), Browser.of(strict)
+    assert failures(browser, ada.user.email, 3) == [401, 401, 429]
+    page = browser.post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    assert page.status_code == 429
+    assert int(page.headers["Retry-After"]) > 0
+    assert "too often" in page.text
+    assert browser.post("/signin", {"email": "else@example.org", "password": "no"}).status_code == 401
+
+
+def test_good_sign_ins_are_not_counted(strict: Flask, storage: Storage) -> None:
+    ada = join(strict, storage, "ada@example.org")
+    for _ in range(3):
+        done = Browser.of(strict).post("/signin", {"email": ada.user.email, "password": PASSWORD})
+        assert done.status_code == 302
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock"])
+def test_tries_are_still_counted_when_redis_is_dead(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "2 per 5 minutes")
+    tries = failures(Browser.of(create_app(AppConfig(rate_limit_url=url), storage)), "a@example.org", 4)
+    assert tries[0] == 401
+    assert tries[-1] == 429
+
+
+def setup_link(storage: Storage) -> str:
+    return f"/setup?token={crypto.derive(storage.config.master_key, 'first administrator').hex()}"
+
+
+def test_the_first_administrators_link_works_once(browser: Browser, storage: Storage) -> None:
+    link = setup_link(storage)
+    assert "first administrator" in browser.get(link).text
+    done = browser.post(link, {"email": "root@example.org", "password": PASSWORD})
+    assert done.location == "/admin/"
+    assert browser.get("/admin/").status_code == 200
+    used = Browser.of(browser.app).get(link)
+    assert used.status_code == 409
+    assert "has been used" in used.text
+
+
+def test_a_bad_first_administrator_is_explained(browser: Browser, storage: Storage) -> None:
+    page = browser.post(setup_link(storage), {"email": "root@example.org", "password": "short"})
+    assert page.status_code == 422
+    assert 'value="root@example.org"' in page.text
+
+
+@pytest.mark.parametrize("link", ["/setup", "/setup?token=", "/setup?token=00ff", "/setup?token=é"])
+def test_a_wrong_link_leads_nowhere(browser: Browser, link: str) -> None:
+    assert browser.get(link).status_code == 404
+    assert browser.post(link, {"email": "root@example.org", "password": PASSWORD}).status_code == 404
+
+
+def test_a_writer_sees_no_console(ada: Person) -> None:
+    assert ada.browser.get("/admin/").status_code == 404
+    assert "Console" not in ada.browser.get("/account").text

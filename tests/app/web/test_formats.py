@@ -1,0 +1,51 @@
+import pytest
+
+from app.web import formats
+
+
+def test_numbers_have_thousands_and_words_their_plural() -> None:
+    assert formats.number(1840) == "1,840"
+    assert formats.plural(1, "word") == "1 word"
+    assert formats.plural(1840, "word") == "1,840 words"
+    assert formats.plural(2, "entry", "entries") == "2 entries"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "1 s"), (40, "40 s"), (150, "2 min"), (4800, "1 h 20 min"), (None, "1 s")]
+)
+def test_durations_are_said_as_people_do(seconds: float | None, said: str) -> None:
+    assert formats.duration(seconds) == said
+
+
+def test_places_in_the_queue() -> None:
+    assert [formats.ordinal(place) for place in (1, 2, 10, 11)] == ["first", "second", "tenth", "number 11"]
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    assert formats.bits(None) == formats.percent(None) == formats.when(None) == "–"
+    assert formats.bits(2.34567) == "2.346"
+    assert formats.percent(9.04) == "9.0 %"
+    assert formats.percent(12.4) == "12 %"
+
+
+def test_times_carry_their_moment_for_the_browser() -> None:
+    assert formats.when(0) == '<time datetime="1970-01-01T00:00:00Z">1 Jan 1970, 00:00 UTC</time>'
+
+
+def test_a_sample_without_a_title_is_called_by_its_first_words() -> None:
+    assert formats.preview("On jam", "text") == "On jam"
+    assert formats.preview(None, "short\n and  sweet") == "short and sweet"
+    called = formats.preview(None, "word " * 50)
+    assert called.endswith("word …")
+    assert len(called) <= formats.PREVIEW_CHARS + 2
+
+
+def test_figures_that_are_no_numbers_are_not_shown() -> None:
+    assert formats.figure({"steps": 3}, "steps") == 3.0
+    assert formats.figure({"reason": "because"}, "reason") is None
+    assert formats.figure({}, "steps") is None
+
+
+def test_sizes() -> None:
+    assert formats.size(2048) == "2 KiB"
+    assert formats.size(4 * 1024**2) == "4.0 MiB"

@@ -1,0 +1,138 @@
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from flask import Flask
+
+from app.config import AppConfig
+from app.web.factory import create_app
+from storage.store import Storage
+from tests.app.web.browser import Browser
+from tests.app.web.serving import listening
+from tests.app.web.upstream import PIECES, Upstream, serve
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def web(storage: Storage, upstream: Upstream) -> Flask:
+    return create_app(AppConfig(api_url=upstream.url), storage)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_every_method_is_passed_on_with_body_and_query(web: Flask, upstream: Upstream, method: str) -> None:
+    answer = web.test_client().open("/v1/voices/a%20b?after=x&limit=2", method=method, data=b"\x00raw")
+    assert answer.status_code == 418
+    assert answer.json == {"path": "/v1/voices/a%20b?after=x&limit=2"}
+    assert (upstream.seen[0].method, upstream.seen[0].body) == (method, b"\x00raw")
+
+
+def test_head_is_answered_without_a_body(web: Flask, upstream: Upstream) -> None:
+    assert web.test_client().head("/v1/models").status_code == 418
+    assert upstream.seen[0].method == "HEAD"
+
+
+def test_keys_pass_and_cookies_do_not_in_either_direction(web: Flask, upstream: Upstream) -> None:
+    client = web.test_client()
+    client.set_cookie("idiolect_session", "secret-session")
+    answer = client.get("/v1/models", headers={"Authorization": "Bearer idl-key", "X-Own": "kept"})
+    sent = upstream.seen[0].headers
+    assert sent["authorization"] == "Bearer idl-key"
+    assert sent["x-own"] == "kept"
+    assert "cookie" not in sent
+    assert "stolen" not in str(answer.headers)
+    assert answer.headers["x-request-id"] == "req-1"
+
+
+def test_what_belongs_to_one_connection_is_not_passed_on(web: Flask, upstream: Upstream) -> None:
+    headers = {"Connection": "x-mine, close", "X-Mine": "1", "TE": "trailers", "Host": "idiolect.example"}
+    answer = web.test_client().get("/v1/models", headers=headers)
+    sent = upstream.seen[0].headers
+    assert "x-mine" not in sent
+    assert "te" not in sent
+    assert sent["host"].startswith("127.0.0.1")
+    assert "x-only-here" not in answer.headers
+
+
+def test_a_signed_in_page_is_nobody_to_the_api(web: Flask, upstream: Upstream) -> None:
+    browser = Browser.of(web)
+    browser.post("/signup", {"email": "ada@example.org", "password": "plum jam on toast"})
+    browser.get("/v1/models")
+    assert "authorization" not in upstream.seen[-1].headers
+    assert "cookie" not in upstream.seen[-1].headers
+
+
+def test_a_post_needs_no_form_token_because_it_carries_no_cookie(web: Flask) -> None:
+    assert web.test_client().post("/v1/completions", json={}).status_code == 418
+
+
+def test_a_stream_arrives_piece_by_piece(web: Flask) -> None:
+    with (
+        listening(web) as url,
+        httpx.stream("POST", f"{url}/v1/completions", content=b'{"stream": true}') as answer,
+    ):
+        arrived = [(time.monotonic(), line) for line in answer.iter_lines() if line]
+    texts = [json.loads(line[6:])["choices"][0]["text"] for _, line in arrived if "[DONE]" not in line]
+    assert tuple(texts) == PIECES
+    assert arrived[-1][1] == "data: [DONE]"
+    assert arrived[2][0] - arrived[0][0] > 0.05
+
+
+def test_the_official_client_streams_through_the_gateway(web: Flask) -> None:
+    with listening(web) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="idl-x", max_retries=0) as client:
+        stream = client.completions.create(model="voice-1", prompt="Dear", stream=True)
+        assert tuple(chunk.choices[0].text for chunk in stream) == PIECES
+
+
+def test_a_caller_that_hangs_up_closes_the_upstream_request(web: Flask, upstream: Upstream) -> None:
+    with listening(web) as url:
+        with httpx.stream("GET", f"{url}/v1/forever") as answer:
+            next(answer.iter_bytes())
+        assert upstream.hung_up.wait(5)
+
+
+def test_an_api_that_is_down_is_said_in_openais_shape(storage: Storage) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nothing answers there
+        web = create_app(AppConfig(api_url=f"http://127.0.0.1:{taken.getsockname()[1]}"), storage)
+        answer = web.test_client().get("/v1/models")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.json is not None
+    assert answer.json["error"]["type"] == "server_error"
+    assert "not answering" in answer.json["error"]["message"]
+
+
+def test_an_api_that_breaks_off_before_answering_is_a_502(web: Flask) -> None:
+    answer = web.test_client().get("/v1/breaks")
+    assert answer.status_code == 502
+    assert answer.json is not None
+    assert answer.json["error"]["code"] is None
+
+
+def test_a_stream_that_breaks_off_ends_with_an_error_event(web: Flask) -> None:
+    lines = web.test_client().get("/v1/breaks/stream").text.strip().split("\n\n")
+    assert "half a " in lines[0]
+    assert "broke off" in json.loads(lines[-1][6:])["error"]["message"]
+
+
+def test_a_body_too_large_is_refused_in_openais_shape(web: Flask, upstream: Upstream) -> None:
+    answer = web.test_client().post("/v1/completions", data=b"x" * (4 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+    assert answer.json is not None
+    assert "4.0 MiB" in answer.json["error"]["message"]
+    assert upstream.seen == []
+
+
+def test_nothing_outside_v1_is_passed_on(web: Flask, upstream: Upstream) -> None:
+    assert web.test_client().get("/healthz").json == {"status": "ok"}
+    assert web.test_client().get("/v1").status_code == 404
+    assert upstream.seen == []

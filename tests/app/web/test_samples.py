@@ -1,0 +1,138 @@
+import io
+
+import pytest
+
+from storage import samples
+from storage.samples import Sample
+from tests.app.web.browser import TEXT, Person
+
+
+def kept(person: Person) -> list[Sample]:
+    with person.storage.database.session() as session:
+        return list(samples.list_samples(session, person.storage.keys, person.user.id, person.voice.id))
+
+
+def upload(person: Person, *files: tuple[str, bytes], text: str = ""):  # type: ignore[no-untyped-def]
+    data = {"text": text, "files": [(io.BytesIO(content), name) for name, content in files]}
+    return person.browser.post(f"{person.url}/samples", data, content_type="multipart/form-data")
+
+
+def test_a_pasted_text_is_kept_with_its_title_and_date(ada: Person) -> None:
+    form = {"text": TEXT * 3, "title": "On moving house", "written_on": "2026-05-02", "prompt": "Why did you move?"}
+    done = ada.browser.post(f"{ada.url}/samples", form, follow_redirects=True)
+    assert "Kept 1 sample, " in done.text
+    assert "On moving house" in done.text
+    (sample,) = kept(ada)
+    assert (sample.title, sample.written_on, sample.prompt) == ("On moving house", "2026-05-02", "Why did you move?")
+    page = ada.browser.get(f"{ada.url}/samples/{sample.id}").text
+    assert TEXT.strip() in page
+    assert "Why did you move?" in page
+
+
+@pytest.mark.parametrize("text", ["", "   \n ", "Too short."])
+def test_a_text_that_cannot_be_kept_is_explained_and_stays_in_the_form(ada: Person, text: str) -> None:
+    page = ada.browser.post(f"{ada.url}/samples", {"text": text, "title": "My title"})
+    assert page.status_code == 422
+    assert 'id="text-problem"' in page.text
+    assert text.strip() in page.text
+    assert 'value="My title"' in page.text
+    assert kept(ada) == []
+
+
+def test_the_same_text_twice_is_said_and_kept_once(ada: Person) -> None:
+    ada.browser.post(f"{ada.url}/samples", {"text": TEXT * 2})
+    page = ada.browser.post(f"{ada.url}/samples", {"text": TEXT * 2})
+    assert page.status_code == 422
+    assert len(kept(ada)) == 1
+
+
+def test_a_wrong_date_is_explained(ada: Person) -> None:
+    page = ada.browser.post(f"{ada.url}/samples", {"text": TEXT * 2, "written_on": "last spring"})
+    assert page.status_code == 422
+    assert 'value="last spring"' in page.text
+
+
+def test_many_files_are_kept_under_their_names(ada: Person) -> None:
+    done = upload(ada, ("jam.txt", TEXT.encode()), ("notes/spoons.md", (TEXT + "Spoons.").encode("utf-16")))
+    assert done.status_code == 302, done.text
+    assert [sample.title for sample in kept(ada)] == ["jam", "spoons"]
+
+
+def test_each_bad_file_gets_its_own_sentence_and_the_others_are_kept(ada: Person) -> None:
+    page = upload(
+        ada,
+        ("good.txt", TEXT.encode()),
+        ("empty.txt", b""),
+        ("picture.png", b"\x89PNG\r\n\x1a\n\x00\x00"),
+        ("binary.txt", bytes(range(256)) * 4),
+        ("<b>.txt", b"Hi."),
+    )
+    assert page.status_code == 422
+    assert "Kept 1 sample" in page.text
+    assert "These files were left out" in page.text
+    for name in ("empty.txt", "picture.png", "binary.txt", "&lt;b&gt;.txt"):
+        assert f"<li><b>{name}</b>: " in page.text, name
+    assert [sample.title for sample in kept(ada)] == ["good"]
+
+
+def test_a_good_paste_is_kept_beside_a_bad_file_and_not_offered_again(ada: Person) -> None:
+    page = upload(ada, ("empty.txt", b""), text=TEXT)
+    assert page.status_code == 422
+    assert "This file was left out" in page.text
+    assert len(kept(ada)) == 1
+    assert f">\n{TEXT}" not in page.text
+
+
+def test_a_sample_is_left_out_and_taken_in_again(ada: Person) -> None:
+    ada.add(3)
+    first = kept(ada)[0]
+    ada.browser.post(f"{ada.url}/samples/{first.id}/include", {"included": "0"})
+    page = ada.browser.get(ada.url).text
+    assert "left out" in page
+    assert page.count('aria-pressed="false"') == 1
+    ada.browser.post(f"{ada.url}/samples/{first.id}/include", {"included": "1"})
+    assert 'aria-pressed="false"' not in ada.browser.get(ada.url).text
+
+
+def test_a_deleted_sample_is_gone(ada: Person) -> None:
+    ada.add(1)
+    (sample,) = kept(ada)
+    done = ada.browser.post(f"{ada.url}/samples/{sample.id}/delete", follow_redirects=True)
+    assert "The sample is deleted" in done.text
+    assert kept(ada) == []
+    assert ada.browser.get(f"{ada.url}/samples/{sample.id}").status_code == 404
+
+
+def test_readiness_is_said_in_words_and_the_button_comes_when_there_is_enough(ada: Person) -> None:
+    ada.browser.post(f"{ada.url}/samples", {"text": TEXT})
+    page = ada.browser.get(ada.url).text
+    assert "more words" in page
+    assert "Train this voice" not in page
+    ada.add(4)
+    assert "Train this voice" in ada.browser.get(ada.url).text
+
+
+def test_many_samples_come_in_pages(ada: Person) -> None:
+    ada.add(55, text="so many pieces of the same sort ")
+    first = ada.browser.get(ada.url).text
+    assert first.count("tick-sample") == 50
+    assert "Page 1 of 2" in first
+    assert "Piece 54." in first
+    assert "Piece 0." in ada.browser.get(f"{ada.url}?page=2").text
+    assert ada.browser.get(f"{ada.url}?page=99").text.count("tick-sample") == 5
+    assert ada.browser.get(f"{ada.url}?page=x").status_code == 200
+
+
+def test_too_much_at_once_is_explained(ada: Person) -> None:
+    headers = {"X-CSRFToken": ada.browser.token(), "Content-Type": "multipart/form-data; boundary=b"}
+    page = ada.browser.client.post(f"{ada.url}/samples", data=b"--b" + b"word " * 1_000_000, headers=headers)
+    assert page.status_code == 413
+    assert "4.0 MiB" in page.text
+
+
+def test_samples_keep_their_line_breaks_and_run_no_markup(ada: Person) -> None:
+    ada.browser.post(f"{ada.url}/samples", {"text": f"<img src=x onerror=alert(1)>\n\n{TEXT}"})
+    (sample,) = kept(ada)
+    page = ada.browser.get(f"{ada.url}/samples/{sample.id}").text
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;\n\nOn moving" in page

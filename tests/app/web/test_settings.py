@@ -1,0 +1,101 @@
+import pytest
+
+from app.web.factory import create_app
+from storage import api_keys, users
+from storage.errors import KeyErased, NotFound
+from storage.store import Storage
+from tests.app.web.browser import PASSWORD, Browser, Person, join
+
+
+def test_a_key_is_shown_once_with_examples_for_ones_own_voice(ada: Person, storage: Storage) -> None:
+    page = ada.browser.post("/account/keys", {"name": "laptop"})
+    secret = page.text.split('id="secret">')[1].split("<")[0]
+    with storage.database.session() as session:
+        found = api_keys.authenticate(session, secret)
+    assert found is not None
+    assert found[1].id == ada.user.id
+    assert ada.voice.id in page.text
+    assert "from openai import OpenAI" in page.text
+    assert "/v1/completions" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    account = ada.browser.get("/account").text
+    assert "laptop" in account
+    assert secret not in account
+
+
+def test_a_revoked_key_says_so_and_stops_working(ada: Person, storage: Storage) -> None:
+    with storage.database.session() as session:
+        key, secret = api_keys.create_key(session, ada.user.id, "old")
+    ada.browser.post(f"/account/keys/{key.id}/revoke")
+    with storage.database.session() as session:
+        assert api_keys.authenticate(session, secret) is None
+    assert "revoked" in ada.browser.get("/account").text
+
+
+def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -> None:
+    with storage.database.session() as session:
+        key, secret = api_keys.create_key(session, bob.user.id, "bob's")
+    assert ada.browser.post(f"/account/keys/{key.id}/revoke").status_code == 404
+    with storage.database.session() as session:
+        assert api_keys.authenticate(session, secret) is not None
+
+
+def test_a_new_password_signs_out_every_other_browser(ada: Person, storage: Storage) -> None:
+    other = Browser.of(ada.browser.app)
+    other.post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    new = "another plum jam"
+    assert ada.browser.post("/account/password", {"password": PASSWORD, "new_password": new}).status_code == 302
+    assert "is changed" in ada.browser.get("/account").text
+    assert other.get("/account").status_code == 302
+    for password, opens in ((new, True), (PASSWORD, False)):
+        with storage.database.session() as session:
+            assert (users.verify_password(session, ada.user.email, password) is not None) == opens
+
+
+@pytest.mark.parametrize(
+    ("present", "new", "says"), [("wrong", "another plum jam", "not right"), (PASSWORD, "short", "10")]
+)
+def test_a_bad_change_of_password_changes_nothing(ada: Person, present: str, new: str, says: str) -> None:
+    page = ada.browser.post("/account/password", {"password": present, "new_password": new})
+    assert page.status_code == 422
+    assert says in page.text
+    again = Browser.of(ada.browser.app).post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    assert again.status_code == 302
+
+
+def test_leaving_names_what_goes_and_asks_for_the_word(ada: Person) -> None:
+    ada.add(2)
+    page = ada.browser.get("/account/delete")
+    assert "My voice" in page.text
+    assert "2 samples" in page.text
+    refused = ada.browser.post("/account/delete", {"word": "delet"})
+    assert refused.status_code == 422
+    assert "Nothing was deleted" in refused.text
+    assert 'value="delet"' in refused.text
+    assert ada.browser.get("/account").status_code == 200
+
+
+def test_leaving_erases_everything_and_hands_a_receipt(ada: Person, storage: Storage) -> None:
+    ada.add(1)
+    receipt = ada.browser.post("/account/delete", {"word": "Delete "})
+    assert receipt.status_code == 200
+    assert ada.user.id in receipt.text
+    assert ada.user.email in receipt.text
+    assert "Sign in" in receipt.text
+    assert ada.browser.get("/account").status_code == 302
+    with storage.database.session() as session, pytest.raises(NotFound):
+        users.get_user(session, ada.user.id)
+    with pytest.raises(KeyErased):
+        storage.keys.data_key(ada.user.id)
+
+
+def test_an_address_is_free_again_after_leaving(ada: Person) -> None:
+    ada.browser.post("/account/delete", {"word": "delete"})
+    again = join(ada.browser.app, ada.storage, ada.user.email)
+    assert again.user.id != ada.user.id
+
+
+def test_the_app_can_be_made_twice_in_one_process(storage: Storage, ada: Person) -> None:
+    second = create_app(storage=storage, config=ada.browser.app.extensions["app_config"])
+    browser = Browser.of(second)
+    assert browser.post("/signin", {"email": ada.user.email, "password": PASSWORD}).status_code == 302

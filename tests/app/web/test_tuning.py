@@ -1,0 +1,185 @@
+import pytest
+
+from app.web import tuning as tuning_pages
+from storage import run_claims, tuning_runs, users
+from storage.models import TuningRun
+from tests.app.web.browser import TEXT, Person
+from tests.app.web.training import FIGURES, begin, end, measured, publish
+
+
+def newest(person: Person) -> TuningRun:
+    with person.storage.database.session() as session:
+        return tuning_runs.list_runs(session, person.user.id, person.voice.id, limit=1)[0]
+
+
+def test_asking_too_early_says_what_is_missing(ada: Person) -> None:
+    done = ada.browser.post(f"{ada.url}/tuning", follow_redirects=True)
+    assert 'role="alert"' in done.text
+    with ada.storage.database.session() as session:
+        assert tuning_runs.list_runs(session, ada.user.id) == []
+
+
+def test_a_request_is_kept_when_the_queue_is_down(ada: Person) -> None:
+    ada.add(3)
+    page = ada.browser.post(f"{ada.url}/tuning", follow_redirects=True)
+    assert "Your request is kept" in page.text
+    assert "next in the queue" in page.text
+    assert newest(ada).state == "queued"
+
+
+def test_asking_twice_is_one_run(ada: Person) -> None:
+    ada.add(3)
+    ada.browser.post(f"{ada.url}/tuning")
+    ada.browser.post(f"{ada.url}/tuning")
+    with ada.storage.database.session() as session:
+        assert len(tuning_runs.list_runs(session, ada.user.id)) == 1
+
+
+def test_the_place_in_the_queue_is_said(ada: Person, bob: Person) -> None:
+    bob.add(3)
+    bob.run()
+    ada.add(3)
+    ada.run()
+    assert "second in the queue" in ada.browser.get(ada.url).text
+
+
+def test_a_queued_run_is_taken_back_at_once(ada: Person) -> None:
+    ada.add(3)
+    run = ada.run()
+    done = ada.browser.post(f"/runs/{run.id}/cancel", follow_redirects=True)
+    assert newest(ada).state == "cancelled"
+    assert "You stopped this training" in done.text
+    assert "Train again" in done.text
+
+
+def test_a_training_run_shows_step_curve_and_time_left_without_any_script(ada: Person) -> None:
+    begin(ada)
+    page = ada.browser.get(ada.url).text
+    assert "step 30 of at most 200" in page
+    assert "About 40 s left" in page
+    assert "<polyline" in page
+    assert "base model" in page
+    assert '<meta http-equiv="refresh"' in page
+
+
+def test_a_training_run_is_stopped_after_its_step(ada: Person) -> None:
+    claim = begin(ada)
+    done = ada.browser.post(f"/runs/{claim.run_id}/cancel", follow_redirects=True)
+    assert "Stopping after the present step" in done.text
+    with ada.storage.database.session() as session:
+        assert run_claims.heartbeat(session, claim, 60) is True
+
+
+def test_an_ended_run_can_no_longer_be_stopped(ada: Person) -> None:
+    claim = begin(ada)
+    end(ada, claim, "succeeded", published=False, figures=FIGURES)
+    page = ada.browser.post(f"/runs/{claim.run_id}/cancel")
+    assert page.status_code == 409
+    assert "That can&#39;t be done now" in page.text
+
+
+def test_a_published_version_is_announced_with_both_figures(ada: Person) -> None:
+    publish(ada)
+    page = ada.browser.get(ada.url).text
+    assert "A new version is ready: 12 % closer to you" in page
+    assert "2.500 <small>" in page
+    assert "2.200 <small>" in page
+    assert "Write with this voice" in page
+
+
+def test_a_run_that_did_not_beat_the_base_model_is_an_honest_page_with_one_button(ada: Person) -> None:
+    reason = "On your newest pieces the base model was as close to you."
+    claim = begin(ada)
+    end(ada, claim, "succeeded", published=False, figures={**FIGURES, "voice_bits_per_char": 2.61, "reason": reason})
+    page = ada.browser.get(ada.url).text
+    assert "nothing was changed" in page
+    assert reason in page
+    assert "2.500 <small>" in page
+    assert "2.610 <small>" in page
+    assert "What would help" in page
+    assert "Add samples" in page
+    assert "Train a new version" not in page
+    assert "Write with this voice" not in page
+
+
+def test_after_new_samples_that_one_button_trains_again(ada: Person) -> None:
+    end(ada, begin(ada), "succeeded", published=False, figures=FIGURES)
+    ada.browser.post(f"{ada.url}/samples", {"text": "Something else altogether. " + TEXT})
+    page = ada.browser.get(ada.url).text
+    assert "Train again with the samples as they are now" in page
+    assert "Add samples" not in page
+    ada.browser.post(f"{ada.url}/tuning")
+    assert newest(ada).state == "queued"
+
+
+def test_a_failed_run_says_why_and_offers_another(ada: Person) -> None:
+    claim = begin(ada)
+    end(ada, claim, "failed", error_code="gave_up", error_message="The worker stopped three times.")
+    page = ada.browser.get(ada.url).text
+    assert "The worker stopped three times." in page
+    assert "Train again" in page
+
+
+def test_one_run_can_be_read_from_request_to_result(ada: Person) -> None:
+    publish(ada)
+    page = ada.browser.get(f"/runs/{newest(ada).id}").text
+    assert "train tokens" in page
+    assert "812 tokens" in page
+    assert "What happened" in page
+
+
+def frames(person: Person, run_id: str) -> str:
+    return person.browser.get(f"/runs/{run_id}/events").text
+
+
+def test_events_of_an_ended_run_close_at_once(ada: Person) -> None:
+    claim = begin(ada)
+    end(ada, claim, "cancelled")
+    text = frames(ada, claim.run_id)
+    assert text.startswith("event: progress\ndata: ")
+    assert text.endswith("event: ended\ndata: \n\n")
+
+
+def test_events_follow_the_run_to_its_end(ada: Person) -> None:
+    claim = begin(ada, steps=1)
+    stream = iter(ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False).response)
+    for number in range(1, 4):
+        assert f"step {10 * number} of at most 200".encode() in next(stream)
+        with ada.storage.database.session() as session:
+            run_claims.record_progress(session, claim, 10 * (number + 1), measured(number))
+    next(stream)
+    end(ada, claim, "succeeded", published=False, figures=FIGURES)
+    last, ended = list(stream)
+    assert b"nothing was changed" in last
+    assert ended == b"event: ended\ndata: \n\n"
+
+
+def test_events_have_the_type_that_browsers_stream(ada: Person) -> None:
+    claim = begin(ada)
+    end(ada, claim, "cancelled")
+    answer = ada.browser.get(f"/runs/{claim.run_id}/events")
+    assert answer.mimetype == "text/event-stream"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_an_open_stream_pings_and_ends_when_the_person_is_suspended(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning_pages, "PING_S", 0.05)
+    claim = begin(ada)
+    answer = ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False)
+    stream = iter(answer.response)
+    assert b"event: progress" in next(stream)
+    assert next(stream) == b": ping\n\n"
+    with ada.storage.database.session() as session:
+        users.set_state(session, ada.user.id, "suspended")
+    assert b"ended" not in b"".join(stream)
+
+
+def test_an_open_stream_ends_when_its_voice_is_deleted(ada: Person) -> None:
+    claim = begin(ada)
+    answer = ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False)
+    stream = iter(answer.response)
+    next(stream)
+    ada.browser.post(f"{ada.url}/delete", {"word": "delete"})
+    assert b"".join(stream) == b"event: ended\ndata: \n\n"

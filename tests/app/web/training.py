@@ -1,0 +1,70 @@
+"""The worker's side of a run, played by hand through storage: what a page shows at each state, without torch."""
+
+from typing import Any
+
+from storage import prefixes, run_claims
+from storage.run_claims import Claim
+from tests.app.web.browser import Person
+
+FIGURES: dict[str, Any] = {
+    "samples": 3,
+    "train_tokens": 812,
+    "stop_tokens": 120,
+    "test_tokens": 240,
+    "base_bits_per_char": 2.5,
+    "voice_bits_per_char": 2.2,
+    "reduction_pct": 12.0,
+    "train_seconds": 41.5,
+    "prefix_bytes": 65536,
+    "num_virtual_tokens": 16,
+    "steps": 120,
+    "best_step": 90,
+}
+
+
+def begin(person: Person, *, steps: int = 3, max_steps: int = 200) -> Claim:
+    """A run of this person, claimed and some steps in."""
+    if person.num_samples() < 3:
+        person.add(3)
+    run = person.run()
+    with person.storage.database.session() as session:
+        claim = run_claims.claim(session, run.id, worker="hand", lease_s=60, max_attempts=3)
+        assert claim is not None
+        run_claims.start_running(session, claim, max_steps)
+    for number in range(steps):
+        with person.storage.database.session() as session:
+            run_claims.record_progress(session, claim, 10 * (number + 1), measured(number, max_steps))
+    return claim
+
+
+def measured(number: int, max_steps: int = 200) -> dict[str, Any]:
+    """The metrics of the number-th evaluation."""
+    held_out = round(2.5 - 0.3 * (1 - 0.7**number), 4)
+    return {
+        "step": 10 * (number + 1),
+        "max_steps": max_steps,
+        "train_loss": 3.0,
+        "held_out_loss": held_out,
+        "base_held_out_loss": 2.5,
+        "best_held_out_loss": held_out,
+        "seconds": 4.0 * number,
+        "eta_seconds": 40.0,
+    }
+
+
+def publish(person: Person, **figures: Any) -> None:
+    """A whole run that publishes a version (of bytes that no model would take)."""
+    prefixes.publish_prefix(
+        person.storage,
+        begin(person),
+        data=b"not a real prefix",
+        base_fingerprint="f" * 64,
+        num_virtual_tokens=16,
+        figures={**FIGURES, **figures},
+    )
+
+
+def end(person: Person, claim: Claim, state: Any, **outcome: Any) -> None:
+    """End a run without a version."""
+    with person.storage.database.session() as session:
+        run_claims.finish(session, claim, state=state, **outcome)

@@ -1,0 +1,72 @@
+"""A real browser for tests: the system's Chromium under Playwright, and what every page must keep to in it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+NARROWEST = 360
+PATIENCE_MS = 15_000
+EXPECTED = ("the server responded with a status of 4", "net::ERR_FAILED")  # answers that tests ask for
+
+
+def chromium() -> str | None:
+    """The path of an installed browser, or None."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+needs_browser = pytest.mark.skipif(
+    chromium() is None, reason="no browser: install one with `apt-get install -y chromium`"
+)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser for as long as the block lasts."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def tab(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A fresh cookie jar with one page, which must end without a message on its console or a failed script."""
+    context = browser.new_context(**{"viewport": DESKTOP, **options})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert [text for text in complaints if not any(known in text for known in EXPECTED)] == []
+
+
+def overflow(page: Page) -> int:
+    """How many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+def sign_up(page: Page, url: str, email: str = "ada@example.org", password: str = "plum jam on toast") -> None:
+    """Through the front door, as a new person."""
+    page.goto(url)
+    page.get_by_role("main").get_by_role("link", name="Sign up").click()
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign up").click()

@@ -1,0 +1,202 @@
+"""`python -m tests.end_to_end.screenshots OUT_DIR`: every page for writers, at two widths and in both themes, with
+made-up people at each state. For looking at; no test."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flask import Flask
+from playwright.sync_api import Browser, Page, ViewportSize
+
+from app.config import AppConfig
+from app.web.accounts import setup_token
+from app.web.factory import create_app
+from storage import base_models, schema
+from storage.config import StorageConfig
+from storage.store import Storage
+from tests.app.web.browser import Person, join
+from tests.app.web.serving import listening
+from tests.app.web.training import FIGURES, begin, end, publish
+from tests.app.web.upstream import serve
+from tests.end_to_end.browsing import DESKTOP, PHONE, launched, overflow
+from tests.factories import SAMPLE_TEXTS
+
+TITLES = ("The ferry", "Wobbly tables", "A letter about the roof, which turned into something else", None, "The shop")
+ON = "the roof leaks still, and I have put the blue bowl under it. Brennan came by to look up and to say a roof is "
+ON += "a matter of opinion. We drank his tea. By evening the bowl was full and we were not."
+NO_BETTER = {
+    **FIGURES,
+    "voice_bits_per_char": 2.58,
+    "reason": "On your newest pieces the trained voice needed more bits a character than the base model.",
+}
+GAVE_UP = "Training was interrupted 3 times, so it was given up. Nothing of yours is lost."
+Look = tuple[ViewportSize, Literal["light", "dark"]]
+LOOKS: tuple[Look, ...] = ((DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark"))
+
+
+@dataclass
+class Album:
+    """Where the pictures go, and the browser that takes them."""
+
+    folder: Path
+    browser: Browser
+    app: Flask
+    url: str
+
+    def take(
+        self,
+        name: str,
+        path: str,
+        person: Person | None = None,
+        act: Callable[[Page], None] | None = None,
+        looks: Sequence[Look] = LOOKS,
+    ) -> None:
+        """One page in every look, after `act`."""
+        for size, scheme in looks:
+            context = self.browser.new_context(viewport=size, color_scheme=scheme, base_url=self.url)
+            cookie = person.browser.client.get_cookie("idiolect_session") if person else None
+            if cookie:
+                context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.url}])
+            page = context.new_page()
+            page.goto(path)
+            if act:
+                act(page)
+            page.wait_for_timeout(150)
+            page.screenshot(path=self.folder / f"{name}-{size['width']}-{scheme}.png", full_page=True)
+            if overflow(page) > 0:
+                print(f"{name} is {overflow(page)} pixels wider than {size['width']}")
+            context.close()
+
+
+def add_samples(person: Person) -> None:
+    """Five pieces, one of them left out."""
+    for number, (title, text) in enumerate(zip(TITLES, SAMPLE_TEXTS, strict=True)):
+        form = {"text": text, "title": title or "", "written_on": f"2026-0{number + 2}-11"}
+        person.browser.post(f"{person.url}/samples", form)
+    with person.storage.database.session() as session:
+        left_out = person.sample_ids(session)[1]
+    person.browser.post(f"{person.url}/samples/{left_out}/include", {"included": "0"})
+    person.browser.get("/voices")
+
+
+def write_something(page: Page) -> None:
+    """Stream both columns and wait for the end."""
+    page.get_by_label("Begin").fill("Dear Anna, about the roof:")
+    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_text("Done.").wait_for()
+
+
+def add_badly(page: Page) -> None:
+    """A short paste beside two files that can't be read."""
+    page.get_by_label("Paste something you wrote").fill("Too short.")
+    page.get_by_label("Files (").set_input_files(
+        [
+            {"name": "scan.txt", "mimeType": "text/plain", "buffer": bytes(range(256))},
+            {"name": "empty.md", "mimeType": "text/markdown", "buffer": b""},
+        ]
+    )
+    page.get_by_role("button", name="Add", exact=True).click()
+
+
+def strangers(album: Album) -> None:
+    """What is seen signed out."""
+    with album.app.test_request_context():
+        link = f"/setup?token={setup_token()}"
+    album.take("welcome", "/")
+    album.take("sign-up", "/signup")
+    album.take("sign-in-wrong", "/signin", act=sign_in_wrongly)
+    album.take("setup", link)
+
+
+def sign_in_wrongly(page: Page) -> None:
+    """An address and a password that don't go together."""
+    page.get_by_label("E-mail address").fill(f"{page.viewport_size['width']}@example.org" if page.viewport_size else "")
+    page.get_by_label("Password").fill("not that one")
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+
+
+def writer_at_each_state(album: Album, storage: Storage) -> None:
+    """The voice's page from empty to published."""
+
+    def somebody(name: str, *, samples: bool = True) -> Person:
+        person = join(album.app, storage, f"{name}@example.org")
+        if samples:
+            add_samples(person)
+        return person
+
+    album.take("voice-empty", (new := somebody("new", samples=False)).url, new)
+    album.take("voice-refused", new.url, new, add_badly)
+    album.take("voice-ready", (ready := somebody("ready")).url, ready)
+    (waiting := somebody("waiting")).run()
+    album.take("voice-queued", waiting.url, waiting)
+    begin(training := somebody("training"), steps=9)
+    album.take("voice-training", training.url, training)
+    end(unlucky := somebody("unlucky"), begin(unlucky, steps=5), "succeeded", published=False, figures=NO_BETTER)
+    album.take("voice-not-published", unlucky.url, unlucky)
+    end(broken := somebody("broken"), begin(broken), "failed", error_code="gave_up", error_message=GAVE_UP)
+    album.take("voice-failed", broken.url, broken)
+    album.take("write-untrained", f"{ready.url}/write", ready)
+
+
+def old_hand(album: Album, storage: Storage) -> None:
+    """Everything else, of somebody with two versions."""
+    person = join(album.app, storage, "anna@example.org", role="admin")
+    person.browser.post(f"{person.url}/rename", {"name": "Letters"})
+    person.browser.get("/voices")
+    add_samples(person)
+    publish(person, reduction_pct=4.2, voice_bits_per_char=2.395)
+    publish(person)
+    with storage.database.session() as session:
+        sample, run = person.sample_ids(session)[0], person.newest_run_id(session)
+    album.take("voice-published", person.url, person)
+    album.take("write", f"{person.url}/write", person, write_something)
+    for name, path in (
+        ("run", f"/runs/{run}"),
+        ("sample", f"{person.url}/samples/{sample}"),
+        ("voice-settings", f"{person.url}/settings"),
+        ("voices", "/voices"),
+        ("account", "/account"),
+        ("account-delete", "/account/delete"),
+        ("not-found", "/nowhere"),
+    ):
+        album.take(name, path, person)
+    album.take("key", "/account", person, lambda page: page.get_by_role("button", name="Make a key").click())
+    for number, look in enumerate(LOOKS):
+        leaving = join(album.app, storage, f"leaving{number}@example.org")
+        album.take("receipt", "/account/delete", leaving, leave, [look])
+
+
+def leave(page: Page) -> None:
+    """Delete the account."""
+    page.get_by_label("Type delete to go on").fill("delete")
+    page.get_by_role("button", name="Delete my account").click()
+
+
+def main(folder: Path) -> None:
+    """Take every picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as data, serve() as upstream, launched() as browser:
+        upstream.pieces = tuple(f"{word} " for word in ON.split())
+        config = StorageConfig(
+            f"sqlite:///{data}/data.db", f"sqlite:///{data}/keys.db", "redis://127.0.0.1:1", bytes(32)
+        )
+        schema.upgrade(config)
+        storage = Storage.open(config)
+        with storage.database.session() as session:
+            base_models.register(
+                session, fingerprint="f" * 64, name="idiolect-base", num_parameters=1, context_length=512, probe={}
+            )
+        app = create_app(AppConfig(api_url=upstream.url), storage)
+        with listening(app) as url:
+            album = Album(folder, browser, app, url)
+            strangers(album)
+            writer_at_each_state(album, storage)
+            old_hand(album, storage)
+        storage.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

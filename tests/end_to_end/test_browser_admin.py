@@ -1,0 +1,104 @@
+"""The console in a real browser: an administrator signs in, helps with a run, suspends somebody, reads the trail."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Page, expect
+
+from app.config import AppConfig
+from app.web.factory import create_app
+from storage.store import Storage
+from tests.app.web.browser import PASSWORD, Person, join
+from tests.app.web.serving import listening
+from tests.app.web.training import begin
+from tests.end_to_end.browsing import DESKTOP, NARROWEST, PHONE, launched, needs_browser, overflow, tab
+
+pytestmark = [pytest.mark.browser, needs_browser]
+PAGES = ("", "users", "runs", "workers", "cache", "base-models", "audit")
+
+
+@pytest.fixture
+def app(storage: Storage) -> Flask:
+    return create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
+
+
+@pytest.fixture
+def ada(app: Flask, storage: Storage) -> Person:
+    return join(app, storage, "ada@example.org")
+
+
+@pytest.fixture
+def url(app: Flask, storage: Storage) -> Iterator[str]:
+    join(app, storage, "chief@example.org", role="admin")
+    with listening(app) as url:
+        yield url
+
+
+def sign_in(page: Page, url: str, email: str) -> None:
+    page.goto(f"{url}/signin")
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda address: "signin" not in address)
+
+
+def test_an_administrator_cancels_a_run_suspends_its_owner_and_sees_both_in_the_trail(url: str, ada: Person) -> None:
+    claim = begin(ada)
+    with launched() as browser, tab(browser) as page:
+        sign_in(page, url, "chief@example.org")
+        page.get_by_role("link", name="Console").click()
+        console = page.get_by_role("navigation", name="Console")
+        console.get_by_role("link", name="Runs").click()
+        page.get_by_role("navigation", name="State of the runs").get_by_role("link", name="running").click()
+        page.get_by_role("row").nth(1).click()  # anywhere in the row: it is one link
+        expect(page).to_have_url(f"{url}/admin/runs/{claim.run_id}")
+        page.get_by_role("button", name="Cancel the run").click()
+        expect(page.get_by_text("Cancelling")).to_be_visible()
+
+        page.get_by_role("link", name="ada@example.org").click()
+        page.get_by_role("button", name="Suspend").click()
+        expect(page.get_by_role("button", name="Let back in")).to_be_visible()
+
+        console.get_by_role("link", name="Audit trail").click()
+        for action in ("run.cancel_requested", "user.suspended"):
+            expect(page.get_by_role("row").filter(has_text=action)).to_be_visible()
+        page.get_by_label("Action").select_option("user.suspended")
+        page.get_by_role("button", name="Filter").click()
+        expect(page.get_by_role("row")).to_have_count(2)
+    assert ada.browser.get("/account").status_code == 302
+
+
+def test_an_erasure_needs_the_address_typed_and_then_the_person_is_gone(url: str, ada: Person) -> None:
+    with launched() as browser, tab(browser) as page:
+        sign_in(page, url, "chief@example.org")
+        page.goto(f"{url}/admin/users?q=ada")
+        page.get_by_role("link", name="ada@example.org").click()
+        page.get_by_label("Type ada@example.org").fill("ada")
+        page.get_by_role("button", name="Erase for good").click()
+        expect(page.get_by_text("Nothing was erased")).to_be_visible()
+        page.get_by_label("Type ada@example.org").fill("ada@example.org")
+        page.get_by_role("button", name="Erase for good").click()
+        expect(page.get_by_role("status")).to_contain_text("Erased")
+        expect(page.get_by_role("link", name="ada@example.org")).to_have_count(0)
+
+
+def test_a_writer_finds_no_console(url: str, ada: Person) -> None:
+    with launched() as browser, tab(browser) as page:
+        sign_in(page, url, "ada@example.org")
+        expect(page.get_by_role("link", name="Console")).to_have_count(0)
+        answer = page.goto(f"{url}/admin/users")
+        assert answer is not None
+        assert answer.status == 404
+
+
+def test_no_page_of_the_console_is_wider_than_its_window(url: str, ada: Person) -> None:
+    claim = begin(ada)
+    paths = [*PAGES, f"users/{ada.user.id}", f"runs/{claim.run_id}"]
+    with launched() as browser, tab(browser) as page:
+        sign_in(page, url, "chief@example.org")
+        for size in (DESKTOP, PHONE, {"width": NARROWEST, "height": 800}):
+            page.set_viewport_size(size)  # type: ignore[arg-type]
+            for path in paths:
+                page.goto(f"{url}/admin/{path}")
+                assert overflow(page) <= 0, f"/admin/{path} at {size['width']} px"

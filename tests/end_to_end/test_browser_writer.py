@@ -1,0 +1,272 @@
+"""The writer's pages in a real browser: live parts one by one with a hand-played worker, then the whole journey on the
+whole platform (real worker, API, queue and cache) with a tiny model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, expect
+
+from app.config import AppConfig
+from app.embedded.config import EmbeddedConfig
+from app.embedded.supervisor import Supervisor
+from app.web.factory import create_app
+from storage import base_models, run_claims
+from storage.store import Storage
+from tests.app.web.browser import PASSWORD, TEXT, Person, join
+from tests.app.web.serving import listening
+from tests.app.web.training import FIGURES, begin, end, measured, publish
+from tests.app.web.upstream import Upstream, serve
+from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, sign_up, tab
+from tests.tiny_model import save_tiny
+
+pytestmark = [pytest.mark.browser, needs_browser]
+LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
+TRAINING_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def app(storage: Storage, upstream: Upstream) -> Flask:
+    with storage.database.session() as session:
+        base_models.register(
+            session, fingerprint="f" * 64, name="tiny-base", num_parameters=1, context_length=256, probe={}
+        )
+    app = create_app(AppConfig(api_url=upstream.url), storage)
+    app.config["RUN_POLL_S"] = 0.05
+    return app
+
+
+@pytest.fixture
+def ada(app: Flask, storage: Storage) -> Person:
+    return join(app, storage, "ada@example.org")
+
+
+@pytest.fixture
+def page(app: Flask, ada: Person, chromium: Browser) -> Iterator[Page]:
+    """A page of a browser in which Ada is signed in."""
+    cookie = ada.browser.client.get_cookie("idiolect_session")
+    assert cookie is not None
+    with listening(app) as url, tab(chromium, base_url=url) as page:
+        page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+        yield page
+
+
+def step(ada: Person, claim: run_claims.Claim, number: int) -> None:
+    with ada.storage.database.session() as session:
+        run_claims.record_progress(session, claim, 10 * (number + 1), measured(number))
+
+
+def test_training_is_followed_live_and_what_is_being_typed_stays(page: Page, ada: Person) -> None:
+    claim = begin(ada, steps=1)
+    page.goto(ada.url)
+    page.get_by_label("Paste something you wrote").fill("I am in the middle of a")
+    expect(page.get_by_role("heading", name="step 10 of at most 200")).to_be_visible()
+    step(ada, claim, 1)
+    expect(page.get_by_role("heading", name="step 20 of at most 200")).to_be_visible()
+    step(ada, claim, 2)
+    expect(page.get_by_role("img", name="Loss on pieces kept back")).to_be_visible()
+    expect(page.get_by_text("About 40 s left")).to_be_visible()
+    end(ada, claim, "succeeded", published=False, figures=FIGURES)
+    expect(page.get_by_role("heading", name="nothing was changed")).to_be_visible()
+    expect(page.get_by_role("link", name="Add samples")).to_be_visible()
+    expect(page.locator("#announce")).to_contain_text("nothing was changed")
+    expect(page.get_by_label("Paste something you wrote")).to_have_value("I am in the middle of a")
+
+
+def test_a_training_is_stopped_with_a_button(page: Page, ada: Person) -> None:
+    claim = begin(ada)
+    page.goto(ada.url)
+    page.get_by_role("button", name="Stop training").click()
+    expect(page.get_by_role("heading", name="Stopping after the present step")).to_be_visible()
+    end(ada, claim, "cancelled")
+    expect(page.get_by_role("heading", name="You stopped this training at step 30")).to_be_visible()
+    expect(page.get_by_role("button", name="Train again")).to_be_visible()
+
+
+def test_a_sample_is_left_out_by_keyboard_without_losing_place_or_text(page: Page, ada: Person) -> None:
+    ada.add(3)
+    page.goto(ada.url)
+    page.get_by_label("Paste something you wrote").fill("half a sentence")
+    tick = page.get_by_role("button", name="Use “Piece 1.")
+    tick.focus()
+    page.keyboard.press("Enter")
+    expect(tick).to_have_attribute("aria-pressed", "false")
+    expect(tick).to_be_focused()
+    expect(page.get_by_text("left out ·")).to_be_visible()
+    expect(page.locator("#readiness")).not_to_be_empty()
+    expect(page.get_by_label("Paste something you wrote")).to_have_value("half a sentence")
+
+
+def test_files_are_named_when_chosen_and_bad_ones_explained_when_sent(page: Page, ada: Person, tmp_path: Path) -> None:
+    (tmp_path / "jam.txt").write_text(TEXT)
+    (tmp_path / "scan.txt").write_bytes(bytes(range(256)))
+    page.goto(ada.url)
+    page.get_by_label("Files (").set_input_files([tmp_path / "jam.txt", tmp_path / "scan.txt"])
+    expect(page.locator("#chosen")).to_have_text("Ready to add: jam.txt, scan.txt")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("scan.txt")
+    expect(page.get_by_role("link", name="jam", exact=True)).to_be_visible()
+
+
+def test_both_columns_stream_and_say_who_wrote_them(page: Page, ada: Person) -> None:
+    publish(ada)
+    page.goto("/")
+    page.get_by_label("Begin").fill("Dear all,")
+    page.get_by_role("button", name="Write", exact=True).click()
+    for column in ("Base model", "In your voice"):
+        expect(page.get_by_role("region", name=column)).to_contain_text("Dear all,Dear all, hello.")
+    expect(page.get_by_role("region", name="In your voice")).to_contain_text("your voice “My voice”, version 3")
+    expect(page.locator("#write-status")).to_have_text("Done.")
+
+
+def test_the_stop_button_hangs_up(page: Page, ada: Person, upstream: Upstream) -> None:
+    publish(ada)
+    upstream.endless = True
+    page.goto(f"{ada.url}/write")
+    page.get_by_label("Begin").fill("Dear all,")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("region", name="In your voice")).to_contain_text("on and on")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#write-status")).to_have_text("Stopped.")
+    assert upstream.hung_up.wait(5)
+    expect(page.get_by_role("button", name="Write", exact=True)).to_be_enabled()
+
+
+def test_an_untrained_voice_writes_nothing_as_mine(page: Page, ada: Person) -> None:
+    page.goto(f"{ada.url}/write")
+    page.get_by_label("Begin").fill("Dear all,")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("region", name="Base model")).to_contain_text("hello.")
+    expect(page.get_by_role("region", name="In your voice")).to_contain_text("never shown as yours")
+    expect(page.get_by_role("region", name="In your voice")).not_to_contain_text("hello.")
+
+
+def test_a_lost_connection_keeps_the_prompt(page: Page, ada: Person) -> None:
+    publish(ada)
+    page.goto(f"{ada.url}/write")
+    page.get_by_label("Begin").fill("Dear all,")
+    page.route("**/write/stream", lambda route: route.abort())
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.get_by_role("alert").first).to_contain_text("connection was lost")
+    expect(page.get_by_label("Begin")).to_have_value("Dear all,")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_is_wider_than_a_phone(page: Page, ada: Person, scheme: str) -> None:
+    publish(ada)
+    ada.browser.post(f"{ada.url}/rename", {"name": "Unübersetzbarkeitsbescheinigungsverfahrensordnungsletters"})
+    with ada.storage.database.session() as session:
+        sample = ada.sample_ids(session)[0]
+    page.set_viewport_size({"width": NARROWEST, "height": 740})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    paths = ("", "/write", "/settings", f"/samples/{sample}")
+    for path in ("/voices", "/account", "/account/delete", "/nowhere", *(ada.url + path for path in paths)):
+        page.goto(path)
+        assert overflow(page) <= 0, path
+
+
+def test_a_page_works_by_keyboard_alone_from_its_first_key(page: Page) -> None:
+    page.context.clear_cookies()
+    page.goto("/signin")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.get_by_label("E-mail address").focus()
+    page.keyboard.type("ada@example.org")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="My voice")).to_be_visible()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[str]:
+    """The whole platform as `make run` starts it, on free ports, with a tiny model."""
+    model = save_tiny("llama", tmp_path / "tiny")
+    settings = {"IDIOLECT_BASE_MODEL": str(model), "IDIOLECT_MAX_STEPS": "60", "IDIOLECT_NUM_THREADS": "1"}
+    environment = EmbeddedConfig.from_env().environment
+    config = EmbeddedConfig(data_dir=tmp_path / "data", port=0, environment={**environment, **settings})
+    with Supervisor(config, print) as running:
+        running.start()
+        yield running.url
+
+
+@pytest.mark.timeout(300)
+def test_from_signing_up_to_leaving(platform: str, chromium: Browser, tmp_path: Path) -> None:
+    pieces = [tmp_path / f"piece {number}.txt" for number in range(6)]
+    for number, piece in enumerate(pieces):
+        piece.write_text(f"Piece {number}. {LINE * 3}")
+    with tab(chromium, base_url=platform) as page:
+        sign_up(page, platform)
+        expect(page.get_by_role("heading", name="My voice")).to_be_visible()
+        page.get_by_label("Paste something you wrote").fill(f"About the sea. {LINE * 3}")
+        page.get_by_label("Files (").set_input_files(pieces)
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("status").filter(has_text="Kept 7 samples")).to_be_visible()
+
+        page.get_by_role("button", name="Train this voice").click()
+        page.evaluate("window.neverReloaded = true")
+        ready = page.get_by_role("heading", name="A new version is ready")
+        expect(ready).to_be_visible(timeout=TRAINING_MS)
+        assert page.evaluate("window.neverReloaded")
+        write_both(page)
+
+        page.get_by_role("link", name="Voice", exact=True).click()
+        page.get_by_role("button", name="Train a new version").click()
+        expect(page.get_by_text("Version 2", exact=True)).to_be_visible(timeout=TRAINING_MS)
+        page.get_by_role("button", name="Use version 1 instead").click()
+        expect(page.get_by_text("Version 1 speaks from now on.")).to_be_visible()
+
+        secret = new_key(page)
+        models = httpx.get(f"{platform}/v1/models", headers={"Authorization": f"Bearer {secret}"}).json()
+        assert len(models["data"]) == 2
+
+        leave(page)
+        assert httpx.get(f"{platform}/v1/models", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+
+
+def write_both(page: Page) -> None:
+    """One prompt, two columns, each with words of its own."""
+    page.get_by_role("link", name="Write with this voice").click()
+    page.get_by_label("Begin").fill("The lighthouse keeper")
+    page.get_by_role("button", name="Write", exact=True).click()
+    mine = page.get_by_role("region", name="In your voice")
+    expect(mine).to_contain_text("your voice “My voice”, version 1", timeout=TRAINING_MS)
+    expect(page.get_by_role("region", name="Base model")).to_contain_text("Made with the base model")
+    base_text, mine_text = (page.locator(f"#{name}-output").inner_text() for name in ("base", "mine"))
+    assert base_text
+    assert mine_text
+    assert base_text != mine_text
+
+
+def new_key(page: Page) -> str:
+    """An API key, shown once."""
+    page.get_by_role("link", name="Account").click()
+    page.get_by_label("Name of a new key").fill("laptop")
+    page.get_by_role("button", name="Make a key").click()
+    secret = page.locator("#secret").inner_text()
+    page.get_by_role("link", name="I have copied it").click()
+    expect(page.get_by_text("laptop")).to_be_visible()
+    return secret
+
+
+def leave(page: Page) -> None:
+    """Delete the account, with the word, and get a receipt."""
+    page.get_by_role("link", name="Delete this account").click()
+    page.get_by_label("Type delete to go on").fill("delete")
+    page.get_by_role("button", name="Delete my account").click()
+    expect(page.get_by_role("heading", name="Your account is deleted")).to_be_visible()
+    expect(page.get_by_text("destroyed")).to_be_visible()
