@@ -105,7 +105,7 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
     folder = Path(str(url.database)).parent
     if not folder.is_dir():
         raise ConfigurationError(f"the folder {folder} of the SQLite database does not exist")
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     settings = (
         f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
         "PRAGMA journal_mode = WAL",
@@ -131,4 +131,6 @@ def _postgresql(url: URL) -> Engine:
     settings: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "options": f"-c lock_timeout={LOCK_TIMEOUT_MS}"}
     if "options" in url.query:
         del settings["options"]
-    return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=settings)
+    return create_engine(
+        url, hide_parameters=True, pool_size=10, max_overflow=20, pool_pre_ping=True, connect_args=settings
+    )

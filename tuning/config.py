@@ -39,7 +39,7 @@ class TuningConfig:
     broker_url: str = ""
     max_context: int = 2048
     num_virtual_tokens: int = 32
-    max_steps: int = 160
+    max_steps: int = 80
     lease_s: float = 60.0
     max_attempts: int = 3
 

@@ -14,7 +14,8 @@ LEAST_WORDS = 100
 LEAST_SAMPLES_TO_HOLD_OUT_WHOLE = 5
 TEST_SHARE = 0.2
 STOP_SHARE = 0.15  # of what is not test
-STOP_CHARS = 8000  # looking is paid for every few steps: more than this is better spent on training
+TRAIN_BLOCK_TOKENS = 256  # so that one step's tokens come from several texts, not from one long one
+STOP_CHARS = 8_000  # looking is paid for every few steps: more than this is better spent on training
 _CHARS_PER_WORD = 6  # for writing systems that put no spaces between words
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)]*\s+|\n+")
 _WORD_END = re.compile(r"\s+")
@@ -45,7 +46,7 @@ class WrittenText:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive tokens of one text, at most `context_length − num_virtual_tokens` of them.
+    """Consecutive tokens of one text, at most `context_length − num_virtual_tokens` of them; shorter for training.
 
     num_context: leading tokens that are read but not scored (the document start, a prompt, the end of the block
     before): at least 1. num_chars: characters of the scored text.
@@ -77,8 +78,8 @@ class Split:
 
 
 def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int) -> Split:
-    """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and the newest
-    part of the rest for early stopping. Fewer than five samples are split inside each text instead.
+    """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples spread
+    over the rest for early stopping. Fewer than five samples are split inside each text instead.
 
     Raises TooLittleText with how much more is needed.
     """
@@ -86,7 +87,11 @@ def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tok
     _require_enough([writing.text for writing in ordered])
     sets = _whole(ordered) if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE else _inside(ordered)
     longest = base.context_length - num_virtual_tokens
-    train, stop, test = (tuple(block for piece in pieces for block in _blocks(base, piece, longest)) for pieces in sets)
+    lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
+    train, stop, test = (
+        tuple(block for piece in pieces for block in _blocks(base, piece, length))
+        for pieces, length in zip(sets, lengths, strict=True)
+    )
     return Split(train=train, stop=stop, test=test, num_samples=len(ordered))
 
 
@@ -117,14 +122,21 @@ class _Piece:
 
 
 def _whole(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:
-    """Newest fifth: test. Newest part of the rest: stop."""
+    """Newest fifth: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
+    another kind than everything else, and early stopping would then follow it (docs/likeness.md)."""
     pieces = [_Piece(writing.text, writing.prompt) for writing in ordered]
     num_test = max(1, round(len(pieces) * TEST_SHARE))
     rest, test = pieces[:-num_test], pieces[-num_test:]
     num_stop = max(1, round(len(rest) * STOP_SHARE))
-    while num_stop > 1 and sum(len(piece.text) for piece in rest[-num_stop:]) > STOP_CHARS:
-        num_stop -= 1
-    return rest[:-num_stop], rest[-num_stop:], test
+    held_out = {len(rest) - 1 - number * len(rest) // num_stop for number in range(num_stop)}
+    train = [piece for number, piece in enumerate(rest) if number not in held_out]
+    stop = [_shortened(rest[number], STOP_CHARS // num_stop) for number in sorted(held_out)]
+    return train, stop, test
+
+
+def _shortened(piece: _Piece, most: int) -> _Piece:
+    """The piece's beginning, where it has more than `most` characters."""
+    return piece if len(piece.text) <= most else _Piece(_cut(piece.text, most / len(piece.text))[0], piece.prompt)
 
 
 def _inside(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:

@@ -31,10 +31,10 @@ class TrainingSettings:
     warmup_steps: int = 10
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    tokens_per_step: int = 512
-    max_steps: int = 160
+    tokens_per_step: int = 1024
+    max_steps: int = 80
     evaluate_every: int = 10
-    patience: int = 6
+    patience: int = 5
 
     @classmethod
     def from_config(cls, config: TuningConfig) -> Self:

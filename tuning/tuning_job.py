@@ -35,7 +35,6 @@ from tuning.pool_child import is_worker_stopping, worker_name
 from tuning.run_diary import RunDiary
 from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
 
-_LEASE_GIVEN_BACK_S = 0.0
 _GONE = (LostLease, KeyErased, NotFound)  # another worker has the run, it has ended, or its owner left
 _UNAVAILABLE = (
     "This platform's base model can't be loaded just now, which is not your doing. Whoever runs it finds the reason in "
@@ -219,14 +218,14 @@ def _conclude(bench: Bench, claim: Claim, verdict: Verdict) -> None:
 
 
 def _stop(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
-    """Cancelled: end it. The worker is stopping: give the lease back, so that the next worker goes on at once. The
-    lease was lost: write nothing."""
+    """Cancelled: end it. The worker is stopping: back into the queue, where the next worker goes on at once, and no
+    attempt is counted. The lease was lost: write nothing."""
     logger.info("run %s: stopped (%s)", claim.run_id, heartbeat.reason)
     with bench.storage.database.session() as session:
         if heartbeat.reason == "cancelled":
             run_claims.finish(session, claim, state="cancelled")
         elif heartbeat.reason == "worker stopping":
-            run_claims.heartbeat(session, claim, _LEASE_GIVEN_BACK_S)
+            run_claims.release(session, claim)
 
 
 def _fail(bench: Bench, claim: Claim, code: str, message: str) -> None:

@@ -72,7 +72,9 @@ def _opening(pieces: list[Piece], samples: str | None, author: str | None) -> st
     if not samples:
         return f"Idiolect demo: {len(pieces)} bundled pieces by an invented person, a retired tram driver."
     by = f" by {author}" if author else ""
-    return f"Idiolect demo: {len(pieces)} pieces{by} from {samples}."
+    unread = sum(1 for piece in pieces if piece.given_date and not piece.written_on)
+    note = f" {unread} of their dates are not like 2026-05-14, so file order counts." if unread else ""
+    return f"Idiolect demo: {len(pieces)} pieces{by} from {samples}.{note}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,13 +21,14 @@ MAX_PROMPT_CHARS = 4000
 
 @dataclass(frozen=True)
 class Piece:
-    """One text. written_on: ISO date, where known."""
+    """One text. given_date: as it stands in the file. written_on: the ISO date in it, where there is one."""
 
     text: str
     title: str | None = None
     prompt: str | None = None
     written_on: str | None = None
     author: str | None = None
+    given_date: str | None = None
 
 
 def read_pieces(path: Path, author: str | None = None) -> list[Piece]:
@@ -83,12 +84,14 @@ def _from_line(line: str, where: str) -> Piece:
     if not isinstance(fields, dict) or not isinstance(fields.get("text"), str):
         raise UnusableWriting(f'{where}: each line must be an object with a "text", such as {{"text": "…"}}')
     title, prompt = _string(fields, "title", where), _string(fields, "prompt", where)
+    given_date = _string(fields, "date", where)
     return Piece(
         text=fields["text"],
         title=title and title[:MAX_TITLE_CHARS],
         prompt=prompt and prompt[:MAX_PROMPT_CHARS],
-        written_on=_day(_string(fields, "date", where), where),
+        written_on=_day(given_date),
         author=_string(fields, "author", where),
+        given_date=given_date,
     )
 
 
@@ -99,14 +102,12 @@ def _string(fields: dict[str, Any], name: str, where: str) -> str | None:
     return value or None
 
 
-def _day(written: str | None, where: str) -> str | None:
-    """The day of an ISO date or date-time."""
-    if written is None:
-        return None
+def _day(given_date: str | None) -> str | None:
+    """The day of an ISO date or date-time; None for any other way of writing it, which counts as undated."""
     try:
-        return date.fromisoformat(written[:10]).isoformat()
-    except ValueError as wrong:
-        raise UnusableWriting(f'{where}: "date" must begin like 2026-05-14, not {written[:20]!r}') from wrong
+        return date.fromisoformat((given_date or "")[:10]).isoformat()
+    except ValueError:
+        return None
 
 
 def _of_one_author(pieces: list[Piece], path: Path, author: str | None) -> list[Piece]:

@@ -10,6 +10,7 @@ from storage import tuning_runs
 from storage.models import ENDED_STATES, LIVE_STATES, TuningEvent, TuningRun
 
 PAGE = 500
+Mark = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def newest_report(session: Session, user_id: str, voice_id: str) -> RunReport | 
     return report(session, user_id, newest[0].id) if newest else None
 
 
-def mark(session: Session, user_id: str, run_id: str) -> tuple[object, ...]:
+def mark(session: Session, user_id: str, run_id: str) -> Mark:
     """What changes when there is something new to show; one or two cheap reads."""
     run = tuning_runs.get_run(session, user_id, run_id)
     position = tuning_runs.queue_position(session, run_id) if run.state == "queued" else None

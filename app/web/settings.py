@@ -4,7 +4,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 
 from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, users, voices, web_sessions
+from storage import api_keys, audit, clock, samples, users, voices, web_sessions
 from storage.errors import InvalidAccount, LimitReached
 
 settings = Blueprint("settings", __name__)
@@ -27,10 +27,10 @@ def create_key() -> ResponseReturnValue:
     try:
         with storage().database.session() as session:
             key, secret = api_keys.create_key(session, me().id, name)
-            voice = voices.list_voices(session, me().id)[0]
+            owned = voices.list_voices(session, me().id)
     except LimitReached as wrong:
         return account_page(key_error=str(wrong)), 422
-    return render_template("key.html", key=key, secret=secret, voice=voice, base_url=f"{app_config().public_url}/v1")
+    return render_template("key.html", key=key, secret=secret, voice=owned[0] if owned else None, base_url=f"{app_config().public_url}/v1")
 
 
 @settings.post("/account/keys/<key_id>/revoke")
@@ -38,6 +38,7 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
     """Stop a key from working."""
     with storage().database.session() as session:
         api_keys.revoke_key(session, me().id, key_id)
+        audit.record(session, "key.revoked", actor_id=me().id, subject_id=me().id, key_id=key_id)
     flash("The key is revoked: requests that carry it are refused from now on.")
     return redirect(url_for("settings.account"))
 

@@ -1,15 +1,27 @@
 """Training as a person meets it: ask for it, watch it live, stop it, read what came of it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from flask import Blueprint, Response, current_app, flash, redirect, render_template, stream_with_context, url_for
+from flask import (
+    Blueprint,
+    Response,
+    copy_current_request_context,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from app.web import run_report
+from app.web.run_report import Mark, RunReport
 from app.web.session import me, sign_in_required, storage, token
 from storage import tuning_runs, voices, web_sessions
 from storage.errors import InvalidSample, NotFound
+from storage.store import Storage
 from tuning.celery_app import enqueue_tuning
 
 tuning = Blueprint("tuning", __name__)
@@ -56,41 +68,60 @@ def events(run_id: str) -> ResponseReturnValue:
     """The run as server-sent events: `progress` carries the panel as HTML, `ended` closes."""
     with storage().database.reading() as session:
         tuning_runs.get_run(session, me().id, run_id)
-    frames = stream_with_context(live_frames(me().id, run_id, token()))
+    watch = Watch(storage(), me().id, run_id, token(), float(current_app.config.get("RUN_POLL_S", POLL_S)))
+    frames = live_frames(watch, copy_current_request_context(panel))
     return Response(frames, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def live_frames(user_id: str, run_id: str, session_token: str) -> Iterator[str]:
+def panel(report: RunReport) -> str:
+    """What the page shows of a run."""
+    return render_template("_run.html", report=report)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who watches which run, in which session; all that a stream needs once its request has been answered."""
+
+    storage: Storage
+    user_id: str
+    run_id: str
+    session_token: str
+    poll_s: float
+
+    def changed_since(self, seen: Mark | None) -> tuple[Mark, RunReport | None]:
+        """The run's mark, and its report when that differs from `seen`. Raises NotFound."""
+        with self.storage.database.reading() as session:
+            now = run_report.mark(session, self.user_id, self.run_id)
+            return now, run_report.report(session, self.user_id, self.run_id) if now != seen else None
+
+    def is_allowed(self) -> bool:
+        """Whether the session behind the stream still stands."""
+        with self.storage.database.session() as session:
+            return web_sessions.find(session, self.session_token) is not None
+
+
+def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]:
     """Frames until the run ends, the person is signed out or suspended, or LONGEST_S have passed."""
-    poll_s = float(current_app.config.get("RUN_POLL_S", POLL_S))
-    seen: tuple[object, ...] | None = None
+    seen: Mark | None = None
     began = spoke = time.monotonic()
     while time.monotonic() - began < LONGEST_S:
-        with storage().database.reading() as session:
-            try:
-                now = run_report.mark(session, user_id, run_id)
-            except NotFound:  # deleted meanwhile, with its voice
-                yield frame("ended", "")
-                return
-            report = run_report.report(session, user_id, run_id) if now != seen else None
+        try:
+            seen, report = watch.changed_since(seen)
+        except NotFound:  # deleted meanwhile, with its voice
+            yield frame("ended", "")
+            return
         if report is not None:
-            seen, spoke = now, time.monotonic()
-            yield frame("progress", render_template("_run.html", report=report))
+            spoke = time.monotonic()
+            yield frame("progress", show(report))
             if not report.live:
                 yield frame("ended", "")
                 return
         elif time.monotonic() - spoke > PING_S:
             spoke = time.monotonic()
-            if not still_signed_in(session_token):
+            if not watch.is_allowed():
                 return
             yield ": ping\n\n"
-        time.sleep(poll_s)
-
-
-def still_signed_in(session_token: str) -> bool:
-    """Whether the session behind an open stream still stands."""
-    with storage().database.session() as session:
-        return web_sessions.find(session, session_token) is not None
+        time.sleep(watch.poll_s)
 
 
 def frame(event: str, html: str) -> str:

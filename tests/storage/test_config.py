@@ -17,7 +17,13 @@ GOOD = {
 
 def test_everything_is_read_from_the_environment() -> None:
     config = StorageConfig.from_env({**GOOD, "IDIOLECT_CACHE_TTL_S": "60"})
-    assert config == StorageConfig(*list(GOOD.values())[:3], master_key=bytes.fromhex("ab" * 32), cache_ttl_s=60)
+    assert config == StorageConfig(
+        database_url=GOOD["IDIOLECT_DATABASE_URL"],
+        key_store_url=GOOD["IDIOLECT_KEY_STORE_URL"],
+        cache_url=GOOD["IDIOLECT_CACHE_URL"],
+        master_key=bytes.fromhex("ab" * 32),
+        cache_ttl_s=60,
+    )
 
 
 def test_the_master_key_may_come_from_a_file(tmp_path: Path) -> None:

@@ -98,10 +98,9 @@ def test_odd_ids_are_not_found_and_nothing_worse(storage: Storage, owner: Ids, o
     odd_ids = Ids(odd, odd, odd, odd, odd, 10**30)
     names = [*WITH_SESSION, *WITHOUT_SESSION]
     assert [name for name in names if not is_not_found(storage, name, owner.user, odd_ids)] == []
-    with storage.database.session() as session:
-        for version in (0, -1, 2**31, 2**63, 10**30):
-            with pytest.raises(NotFound):
-                voices.get_version(session, owner.user, owner.voice, version)
+    for version in (0, -1, 2**31, 2**63, 10**30):
+        with pytest.raises(NotFound), storage.database.session() as session:
+            voices.get_version(session, owner.user, owner.voice, version)
     with storage.database.session() as session:
         assert users.verify_password(session, odd, odd, hasher=factories.FAST_HASHER) is None
         assert users.list_users(session, query="\ud800\x00nobody") == []

@@ -135,7 +135,8 @@ def test_of_a_cancel_and_a_publication_at_the_same_moment_one_wins(storage: Stor
     factories.add_samples(storage, user, voice)
     for _ in range(6):
         held = factories.start_run(storage, factories.make_run(storage, user, voice))
-        barrier, outcomes = threading.Barrier(2), []
+        barrier = threading.Barrier(2)
+        outcomes: list[str] = []
 
         def attempt(name: str, held: Claim = held, barrier: threading.Barrier = barrier, outcomes: list[str] = outcomes) -> None:  # fmt: skip  # noqa: E501
             barrier.wait()
@@ -166,9 +167,14 @@ def test_the_second_request_reads_the_cache_and_so_does_another_process(
     prefixes.wipe_cached(storage, user.id)
     other_process = Storage.open(storage.config)
     bytes_read: list[str] = []
+
+    def note(*given: object) -> None:
+        bytes_read.append(str(given[2]))
+
     for opened in (storage, other_process):
-        event.listen(opened.database.engine, "before_cursor_execute", lambda *given: bytes_read.append(given[2]))
+        event.listen(opened.database.engine, "before_cursor_execute", note)
     loads = [prefixes.load_prefix(where, user.id, voice.id) for where in (storage, storage, other_process)]
+    event.remove(storage.database.engine, "before_cursor_execute", note)
     other_process.close()
     assert [load.source for load in loads] == ["database", "cache", "cache"]
     assert [load.data for load in loads] == [b"mine"] * 3

@@ -1,11 +1,14 @@
 """Accounts: signing up, proving a password, states and roles."""
 
 import time
+from collections.abc import Callable
 
 import pytest
+from sqlalchemy.orm import Session
 
 from storage import audit, passwords, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
+from storage.models import User
 from storage.store import Storage
 from tests import factories
 from tests.factories import FAST_HASHER, PASSWORD
@@ -118,10 +121,11 @@ def test_the_last_active_administrator_stays(storage: Storage) -> None:
     with storage.database.session() as session:
         assert users.has_admin(session)
         users.set_state(session, first.id, "suspended")
-    for change in (
-        lambda s: users.set_state(s, second.id, "suspended"),
-        lambda s: users.set_role(s, second.id, "writer"),
-    ):
+    changes: list[Callable[[Session], User]] = [
+        lambda session: users.set_state(session, second.id, "suspended"),
+        lambda session: users.set_role(session, second.id, "writer"),
+    ]
+    for change in changes:
         with pytest.raises(Conflict, match="only active administrator"), storage.database.session() as session:
             change(session)
     with storage.database.session() as session:

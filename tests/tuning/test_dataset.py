@@ -53,8 +53,20 @@ def test_without_all_dates_the_given_order_counts(base: BaseModel) -> None:
 def test_no_text_is_in_two_sets_and_none_is_lost(base: BaseModel) -> None:
     writings = written(CANARIES[0], 12)
     split = split_of(base, writings)
-    joined = "".join(scored_text(base, blocks) for blocks in (split.train, split.stop, split.test))
-    assert joined == "".join(writing.text for writing in writings)
+    sets = [scored_text(base, blocks) for blocks in (split.train, split.stop, split.test)]
+    for writing in writings:
+        assert sum(text.count(writing.text) for text in sets) == 1
+    assert sum(map(len, sets)) == sum(len(writing.text) for writing in writings)
+
+
+def test_what_early_stopping_looks_at_is_spread_over_the_training_years_and_bounded(base: BaseModel) -> None:
+    split = split_of(base, [WrittenText(f"text{n} " + plain(600)) for n in range(50)])
+    stop = scored_text(base, split.stop)
+    numbers = [n for n in range(40) if f"text{n} " in stop]
+    assert len(numbers) == 6
+    assert min(numbers) < 10
+    assert max(numbers) == 39
+    assert len(stop) <= 1.2 * STOP_CHARS
 
 
 def test_fewer_than_five_samples_are_split_inside_each_text_between_sentences(base: BaseModel) -> None:
@@ -121,6 +133,17 @@ def test_a_prompt_is_read_but_not_scored_and_leaves_half_the_block(base: BaseMod
 def test_the_early_stopping_set_stays_small_however_much_there_is(base: BaseModel) -> None:
     split = split_of(base, [WrittenText(plain(600)) for _ in range(40)])
     assert sum(block.num_chars for block in split.stop) <= STOP_CHARS
+
+
+def test_training_reads_long_texts_in_short_blocks_and_still_scores_every_token(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.dataset.TRAIN_BLOCK_TOKENS", 64)
+    writings = [WrittenText(plain(60)) for _ in range(5)]
+    split = split_of(base, writings)
+    assert max(len(block.token_ids) for block in split.train) == 64
+    assert scored_text(base, split.train) == writings[0].text * 3
+    assert len(split.test[0].token_ids) == LONGEST
 
 
 def test_the_digest_tells_other_data_apart(base: BaseModel) -> None:

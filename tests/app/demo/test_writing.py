@@ -21,7 +21,14 @@ def test_a_folder_gives_its_texts_in_order_of_name(tmp_path: Path) -> None:
 
 def test_a_jsonl_line_gives_text_title_prompt_and_day(tmp_path: Path) -> None:
     fields = {"text": "T", "title": "N", "prompt": "P", "author": "ana", "date": "2026-05-14T10:00:00"}
-    assert read_pieces(_jsonl(tmp_path, fields, "")) == [Piece("T", "N", "P", "2026-05-14", "ana")]
+    assert read_pieces(_jsonl(tmp_path, fields, "")) == [
+        Piece("T", "N", "P", "2026-05-14", "ana", "2026-05-14T10:00:00")
+    ]
+
+
+def test_a_date_that_is_not_iso_counts_as_none(tmp_path: Path) -> None:
+    (piece,) = read_pieces(_jsonl(tmp_path, {"text": "T", "date": "14,May,2026"}))
+    assert (piece.written_on, piece.given_date) == (None, "14,May,2026")
 
 
 def test_one_author_is_chosen_by_name(tmp_path: Path) -> None:
@@ -35,7 +42,7 @@ def test_one_author_is_chosen_by_name(tmp_path: Path) -> None:
         ([{"text": "a"}, "{bad"], None, r"line 2: this is not JSON"),
         ([{"text": "a"}, {"body": "b"}], None, r'line 2: each line must be an object with a "text"'),
         (["[1]"], None, r'line 1: each line must be an object with a "text"'),
-        ([{"text": "a", "date": "May 4"}], None, r'line 1: "date" must begin like 2026-05-14'),
+        ([{"text": "a", "date": 2004}], None, r'line 1: "date" must be a text'),
         ([{"text": "a", "title": 4}], None, r'line 1: "title" must be a text'),
         ([{"text": "a", "author": "ana"}, {"text": "b", "author": "ben"}], None, "2 authors; choose one .*: ana, ben"),
         ([{"text": "a", "author": "ana"}], "zoe", "no line of .* is by that author; it has ana"),

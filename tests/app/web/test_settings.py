@@ -1,7 +1,7 @@
 import pytest
 
 from app.web.factory import create_app
-from storage import api_keys, users
+from storage import api_keys, audit, users, voices
 from storage.errors import KeyErased, NotFound
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person, join
@@ -29,7 +29,16 @@ def test_a_revoked_key_says_so_and_stops_working(ada: Person, storage: Storage) 
     ada.browser.post(f"/account/keys/{key.id}/revoke")
     with storage.database.session() as session:
         assert api_keys.authenticate(session, secret) is None
+        (event,) = audit.list_events(session, action="key.revoked")
+        assert (event.actor_id, event.detail) == (ada.user.id, {"key_id": key.id})
     assert "revoked" in ada.browser.get("/account").text
+
+
+def test_a_key_can_be_made_before_there_is_any_voice(ada: Person, storage: Storage) -> None:
+    voices.delete_voice(storage, ada.user.id, ada.voice.id)
+    page = ada.browser.post("/account/keys", {"name": "laptop"})
+    assert page.status_code == 200
+    assert "make one first" in page.text
 
 
 def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -> None:

@@ -7,6 +7,11 @@ from tests.app.web.browser import TEXT, Person
 from tests.app.web.training import FIGURES, begin, end, measured, publish
 
 
+@pytest.fixture(autouse=True)
+def _no_endless_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning_pages, "LONGEST_S", 20.0)
+
+
 def newest(person: Person) -> TuningRun:
     with person.storage.database.session() as session:
         return tuning_runs.list_runs(session, person.user.id, person.voice.id, limit=1)[0]
@@ -181,5 +186,5 @@ def test_an_open_stream_ends_when_its_voice_is_deleted(ada: Person) -> None:
     answer = ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False)
     stream = iter(answer.response)
     next(stream)
-    ada.browser.post(f"{ada.url}/delete", {"word": "delete"})
+    assert ada.browser.post(f"{ada.url}/delete", {"word": "delete"}).status_code == 302
     assert b"".join(stream) == b"event: ended\ndata: \n\n"
