@@ -20,7 +20,8 @@ COPY app app
 # Base models named by id are fetched into a volume that this user owns.
 RUN useradd --system --uid 10001 --create-home idiolect && install -d -o idiolect /models
 USER idiolect
-ENV HF_HOME=/models PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Threads that spin while they wait starve whatever shares the processor.
+ENV OMP_WAIT_POLICY=PASSIVE HF_HOME=/models PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 EXPOSE 8000 8001
 CMD ["python", "-m", "gunicorn", "--worker-class=gthread", "--workers=2", "--threads=64", "--no-control-socket", \

@@ -33,7 +33,7 @@ _ESSENTIALS = (
 class BaseModel:
     """The frozen model in evaluation mode, with all that its users need to know of it.
 
-    fingerprint: hex SHA-256 of weights and architecture, the same for every floating-point type it is loaded in.
+    fingerprint: hex SHA-256 of weights, architecture and vocabulary, the same for every floating-point type it is loaded in.
     context_length: positions served, prefix included: real tokens ≤ context_length − num_virtual_tokens.
     layer_shapes: (num_kv_heads, head_dim) of each layer.
     probe_report: what the registration probe measured.
@@ -69,7 +69,7 @@ class BaseModel:
             model=model,
             tokenizer=tokenizer,
             name=name,
-            fingerprint=fingerprint(model),
+            fingerprint=fingerprint(model, tokenizer),
             context_length=context_length,
             probe_report=probe(model, num_virtual_tokens=num_virtual_tokens, context_length=context_length),
             num_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -146,12 +146,13 @@ def load_base_model(config: TuningConfig) -> BaseModel:
     )
 
 
-def fingerprint(model: PreTrainedModel) -> str:
-    """Hex SHA-256 over the architecture's essentials and each weight's name, shape and value in bfloat16, so that one
-    checkpoint loaded in float32 and in bfloat16 is the same model."""
+def fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hex SHA-256 over the architecture's essentials, the vocabulary, and each weight's name, shape and value in
+    bfloat16, so that one checkpoint loaded in float32 and in bfloat16 is the same model. Other ids for the same words
+    make another model: a prefix would mean nothing to it."""
     described = model.config.get_text_config(decoder=True).to_dict()
     essentials = {key: described[key] for key in _ESSENTIALS if key in described}
-    digest = hashlib.sha256(json.dumps(essentials, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([essentials, tokenizer.get_vocab()], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(_canonical_bytes(tensor))

@@ -78,8 +78,8 @@ class Split:
 
 
 def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int) -> Split:
-    """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples spread
-    over the rest for early stopping. Fewer than five samples are split inside each text instead.
+    """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples
+    spread over the rest for early stopping. Fewer than five samples are split inside each text instead.
 
     Raises TooLittleText with how much more is needed.
     """

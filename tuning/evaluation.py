@@ -14,7 +14,7 @@ from tuning.prefix import Prefix
 from tuning.scoring import batches, row_losses
 from tuning.training import TrainingResult
 
-_TOKENS_PER_BATCH = 4096
+_LOGITS_PER_BATCH = 2**25  # 128 MiB in float32, whatever the vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,8 @@ def bits_per_char(base: BaseModel, prefix: Prefix | None, blocks: Sequence[Block
     """Bits per character of the scored text of `blocks`: of the bare base model, or behind `prefix`. Exactly the same
     tokens count either way."""
     nats = 0.0
-    for batch in batches(blocks, _TOKENS_PER_BATCH):
+    vocabulary = base.model.get_input_embeddings().num_embeddings
+    for batch in batches(blocks, max(1, _LOGITS_PER_BATCH // vocabulary)):
         layers = None
         if prefix is not None:
             layers = [

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tuning.base_model import BaseModel
 from tuning.checkpoint import Checkpoint
 from tuning.dataset import Block
+from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
@@ -128,7 +129,12 @@ class Learner:
     def restore(self, data: bytes) -> None:
         """Take up the state of `to_checkpoint`. Raises InvalidCheckpoint (other data, settings or model; damaged)."""
         checkpoint = Checkpoint.from_bytes(data, self._belongs_to)
-        tensors, state = checkpoint.tensors, checkpoint.state
+        try:
+            self._take_up(checkpoint.tensors, checkpoint.state)
+        except (KeyError, TypeError, RuntimeError) as wrong:
+            raise InvalidCheckpoint("This checkpoint has other parts than this release's.") from wrong
+
+    def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.encoder.load_state_dict(_under("encoder.", tensors))
         self._restore_optimizer(_under("optimizer.", tensors))
         keys, values = (

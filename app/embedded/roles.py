@@ -36,6 +36,7 @@ def role_environment(config: EmbeddedConfig, folder: DataFolder, addresses: Addr
         "IDIOLECT_RATE_LIMIT_URL": cache,
         "IDIOLECT_BROKER_URL": f"unix://{addresses.sockets / 'broker.sock'}",
         "IDIOLECT_API_URL": addresses.api_url,
+        "OMP_WAIT_POLICY": given.get("OMP_WAIT_POLICY") or "PASSIVE",  # threads that spin starve the role beside them
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny_model import FAMILIES, MAX_POSITIONS, make_model, make_tiny, save_tiny
+from tests.tiny_model import FAMILIES, MAX_POSITIONS, make_model, make_tiny, make_tokenizer, save_tiny
 from tuning.base_model import fingerprint, load_base_model
 from tuning.config import TuningConfig
 from tuning.errors import BaseModelRefused, BaseModelUnavailable
@@ -34,12 +34,15 @@ def test_one_checkpoint_has_one_fingerprint_in_every_type_it_is_loaded_in(tmp_pa
     assert len(prints) == 1
 
 
-def test_other_weights_and_other_architecture_have_other_fingerprints() -> None:
+def test_other_weights_architecture_or_vocabulary_have_other_fingerprints() -> None:
+    tokenizer, renumbered = make_tokenizer(), make_tokenizer()
+    renumbered.add_tokens(["<|more|>"])
     llama = make_model("llama")
     rotated = make_model("llama")
     rotated.config.rope_parameters = {**rotated.config.rope_parameters, "rope_theta": 12345.0}
-    prints = {fingerprint(model) for model in (llama, rotated, make_model("llama", seed=1), make_model("qwen3"))}
-    assert len(prints) == 4
+    models = (llama, rotated, make_model("llama", seed=1), make_model("qwen3"))
+    prints = {fingerprint(model, tokenizer) for model in models} | {fingerprint(llama, renumbered)}
+    assert len(prints) == 5
 
 
 def test_the_context_served_is_capped_by_the_configuration(tmp_path: Path) -> None:
