@@ -36,34 +36,51 @@ def issue_gateway_token(storage: Storage, *, user_id: str, session_token: str) -
 
 def authenticate(storage: Storage, authorization: str | None) -> Caller | None:
     """The caller an Authorization header proves, or None: no bearer, unknown, revoked, expired, or not active."""
+    return _proved(storage, authorization, GATEWAY_SECONDS)
+
+
+def still_proves(storage: Storage, authorization: str | None) -> bool:
+    """Whether a header that was good when a long answer began would be good still: as `authenticate`, but a gateway
+    token may have grown older than its two minutes meanwhile."""
+    return _proved(storage, authorization, None) is not None
+
+
+def _proved(storage: Storage, authorization: str | None, max_age_s: int | None) -> Caller | None:
     scheme, _, credential = (authorization or "").partition(" ")
     credential = credential.strip()
     if scheme.lower() != "bearer" or not credential.isascii() or len(credential) > MAX_CREDENTIAL_CHARS:
         return None
     if credential.startswith(GATEWAY_PREFIX):
-        return _by_gateway_token(storage, credential.removeprefix(GATEWAY_PREFIX))
+        return _by_gateway_token(storage, credential.removeprefix(GATEWAY_PREFIX), max_age_s)
     return _by_key(storage, credential)
 
 
 def _by_key(storage: Storage, secret: str) -> Caller | None:
-    with storage.database.session() as session:
+    with storage.database.reading() as session:
         found = api_keys.authenticate(session, secret)
-        if found is None:
-            return None
-        key, user = found
-        return Caller(user_id=user.id, credential=key.id, kind="key")
+    if found is None:
+        return None
+    key, user = found
+    if api_keys.is_touch_due(key):
+        with storage.database.session() as session:
+            api_keys.touch(session, key.id)
+    return Caller(user_id=user.id, credential=key.id, kind="key")
 
 
-def _by_gateway_token(storage: Storage, token: str) -> Caller | None:
+def _by_gateway_token(storage: Storage, token: str, max_age_s: int | None) -> Caller | None:
     try:
-        payload = _serializer(storage).loads(token, max_age=GATEWAY_SECONDS)
+        payload = _serializer(storage).loads(token, max_age=max_age_s)
     except BadSignature:
         return None
-    with storage.database.session() as session:
-        user = web_sessions.find_by_hash(session, payload["session"])
-        if user is None or user.id != payload["user"]:
-            return None
-        return Caller(user_id=user.id, credential=f"session-{payload['session'][:16]}", kind="gateway")
+    with storage.database.reading() as session:
+        found = web_sessions.find_by_hash(session, payload["session"])
+    if found is None or found[1].id != payload["user"]:
+        return None
+    signed_in, user = found
+    if web_sessions.is_touch_due(signed_in):
+        with storage.database.session() as session:
+            web_sessions.touch(session, signed_in.token_hash)
+    return Caller(user_id=user.id, credential=f"session-{payload['session'][:16]}", kind="gateway")
 
 
 def _serializer(storage: Storage) -> URLSafeTimedSerializer:

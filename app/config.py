@@ -7,6 +7,8 @@ from typing import Self
 
 from app.errors import ConfigurationError
 
+API_THREADS = 160  # of the API role's one process; each open answer holds one
+
 
 @dataclass(frozen=True)
 class AppConfig:
@@ -16,10 +18,12 @@ class AppConfig:
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
     max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
     max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows
-        it stays below the API process's threads, so that the health check always finds one.
+        it must stay below API_THREADS, so that the health check always finds one.
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
+    trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
+        (IDIOLECT_TRUSTED_PROXIES; 0: none, the headers are anybody's to send).
     """
 
     public_url: str = "http://127.0.0.1:8000"
@@ -29,6 +33,7 @@ class AppConfig:
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
     rate_limit_url: str = ""
+    trusted_proxies: int = 0
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -38,6 +43,15 @@ class AppConfig:
         ):
             if value < 1:
                 raise ConfigurationError(f"{name} must be at least 1, not {value}")
+        if self.trusted_proxies < 0:
+            raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
+        if self.max_waiting < 0:
+            raise ConfigurationError(f"IDIOLECT_MAX_WAITING must be 0 or more, not {self.max_waiting}")
+        if self.max_num_seqs + self.max_waiting >= API_THREADS:
+            raise ConfigurationError(
+                f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS} together "
+                f"(the API's threads), not {self.max_num_seqs + self.max_waiting}"
+            )
         for name, url in (("IDIOLECT_PUBLIC_URL", self.public_url), ("IDIOLECT_API_URL", self.api_url)):
             if not url.startswith(("http://", "https://")):
                 raise ConfigurationError(f"{name} must start with http:// or https://, not {url!r}")
@@ -53,6 +67,7 @@ class AppConfig:
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
             rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
+            trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),
         )
 
 

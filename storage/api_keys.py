@@ -40,7 +40,7 @@ def create_key(session: Session, user_id: str, name: str) -> tuple[ApiKey, str]:
 
 
 def authenticate(session: Session, secret: str) -> tuple[ApiKey, User] | None:
-    """The key and its owner, unless it is unknown or revoked or the owner is not active."""
+    """The key and its owner, unless it is unknown or revoked or the owner is not active. Only reads; see `touch`."""
     found = session.execute(
         select(ApiKey, User)
         .join(User, User.id == ApiKey.user_id)
@@ -49,10 +49,17 @@ def authenticate(session: Session, secret: str) -> tuple[ApiKey, User] | None:
     if found is None:
         return None
     key, user = found
-    at = clock.now()
-    if key.last_used_at is None or key.last_used_at < at - TOUCH_EVERY_S:
-        session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=at))
     return key, user
+
+
+def is_touch_due(key: ApiKey) -> bool:
+    """Whether the key's last use was written down long enough ago to be written again."""
+    return key.last_used_at is None or key.last_used_at < clock.now() - TOUCH_EVERY_S
+
+
+def touch(session: Session, key_id: str) -> None:
+    """Write down that the key is in use; when `is_touch_due`, since it takes SQLite's write lock."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=clock.now()))
 
 
 def list_keys(session: Session, user_id: str) -> list[ApiKey]:
@@ -61,14 +68,15 @@ def list_keys(session: Session, user_id: str) -> list[ApiKey]:
     return list(session.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id.desc())))
 
 
-def revoke_key(session: Session, user_id: str, key_id: str) -> ApiKey:
-    """Stop a key from working; the first time counts. Raises NotFound. The caller records who did it."""
+def revoke_key(session: Session, user_id: str, key_id: str, *, actor_id: str | None) -> ApiKey:
+    """Stop a key from working, on behalf of actor_id; the first time counts and is recorded. Raises NotFound."""
     key = session.scalar(select(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id))
     if key is None:
         raise NotFound("no such key")
     if key.revoked_at is None:
         key.revoked_at = clock.now()
         session.flush()
+        audit.record(session, "key.revoked", actor_id=actor_id, subject_id=user_id, key_id=key_id)
     return key
 
 

@@ -12,6 +12,7 @@ from storage import clock
 from storage.models import CLAIMED_STATES, OutboxMessage, TuningRun
 
 FORGOTTEN_AFTER_S = 120.0
+FORGOTTEN_WHILE_BUSY_AFTER_S = 600.0  # a message may well wait this long behind a run that is being trained
 
 
 def add(session: Session, run_id: str) -> None:
@@ -38,13 +39,13 @@ def settle(session: Session, run_id: str) -> None:
 
 
 def remind(session: Session) -> list[str]:
-    """Announce again what the queue has forgotten (its server lost its data): runs that wait though no worker is busy
-    and every message was sent two minutes ago or more. Their ids."""
-    if session.scalar(select(TuningRun.id).where(TuningRun.state.in_(CLAIMED_STATES)).limit(1)) is not None:
-        return []
+    """Announce again what the queue has forgotten (its server lost its data): runs that wait though
+    every message was sent two minutes ago or more (ten while any worker is busy). Their ids."""
+    busy = session.scalar(select(TuningRun.id).where(TuningRun.state.in_(CLAIMED_STATES)).limit(1)) is not None
+    patience_s = FORGOTTEN_WHILE_BUSY_AFTER_S if busy else FORGOTTEN_AFTER_S
     lately = exists().where(
         OutboxMessage.run_id == TuningRun.id,
-        func.coalesce(OutboxMessage.sent_at, clock.now()) > clock.now() - FORGOTTEN_AFTER_S,
+        func.coalesce(OutboxMessage.sent_at, clock.now()) > clock.now() - patience_s,
     )
     forgotten = list(session.scalars(select(TuningRun.id).where(TuningRun.state == "queued", ~lately)))
     for run_id in forgotten:

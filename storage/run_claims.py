@@ -98,9 +98,10 @@ def record_progress(
     _tell(session, held, message or f"Step {step}", _finite(metrics), level)
 
 
-def hold(session: Session, held: Claim) -> None:
-    """Prove that the claim still stands, and keep it so until this transaction ends. Raises LostLease."""
-    _write(session, held, worker=TuningRun.worker)
+def hold(session: Session, held: Claim) -> bool:
+    """Prove that the claim still stands, and keep it so until this transaction ends. Whether the owner has cancelled;
+    nobody can from here to the transaction's end. Raises LostLease."""
+    return _write(session, held, worker=TuningRun.worker)
 
 
 def release(session: Session, held: Claim) -> None:
@@ -129,14 +130,9 @@ def finish(
 def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> None:
     """End the run as published, in the transaction that publishes. Raises RunCancelled (the caller must then end it),
     LostLease."""
-    if hold_cancel_requested(session, held):
+    if hold(session, held):
         raise RunCancelled("the run was cancelled before it could publish")
     _end(session, held, "succeeded", True, figures, None, None)
-
-
-def hold_cancel_requested(session: Session, held: Claim) -> bool:
-    """As `hold`; whether the owner has cancelled. Nobody can cancel from here to the transaction's end."""
-    return _write(session, held, worker=TuningRun.worker)
 
 
 def expire_leases(session: Session) -> list[str]:
@@ -256,7 +252,6 @@ __all__ = [
     "finish_published",
     "heartbeat",
     "hold",
-    "hold_cancel_requested",
     "record_progress",
     "release",
     "start_running",

@@ -75,8 +75,12 @@ def add_sample(
     written_on: str | None = None,
 ) -> WritingSample:
     """Keep one text. Raises InvalidSample (empty, short, long, binary, there already), LimitReached, NotFound."""
-    voices.get_voice(session, user_id, voice_id)
+    # All that takes time comes before the first statement, from which SQLite's write lock is held.
     text = clean_text(text)
+    num_words = count_words(text)
+    title, prompt = clean_line(title, "title", MAX_TITLE_CHARS), clean_line(prompt, "prompt", MAX_PROMPT_CHARS)
+    written_on = clean_date(written_on)
+    voices.get_voice(session, user_id, voice_id)
     sample_id, key = new_id("sample"), keys.data_key(user_id)
     sample = WritingSample(
         id=sample_id,
@@ -84,12 +88,12 @@ def add_sample(
         voice_id=voice_id,
         position=_next_position(session, voice_id, len(text)),
         text_sealed=_seal(key, text, user_id, sample_id, "text"),
-        title_sealed=_seal_if(key, clean_line(title, "title", MAX_TITLE_CHARS), user_id, sample_id, "title"),
-        prompt_sealed=_seal_if(key, clean_line(prompt, "prompt", MAX_PROMPT_CHARS), user_id, sample_id, "prompt"),
+        title_sealed=_seal_if(key, title, user_id, sample_id, "title"),
+        prompt_sealed=_seal_if(key, prompt, user_id, sample_id, "prompt"),
         content_mac=_content_mac(key, text),
-        num_words=count_words(text),
+        num_words=num_words,
         num_chars=len(text),
-        written_on=clean_date(written_on),
+        written_on=written_on,
         included=True,
         created_at=clock.now(),
     )

@@ -21,24 +21,7 @@ def request_run(session: Session, *, user_id: str, voice_id: str, seed: int = 0)
     While a run of the voice is live that one is the answer, also to two who ask at once. The new run's message is in
     the outbox: send it after the commit. Raises NotFound, InvalidSample (not enough text; says how much more).
     """
-    voices.get_voice(session, user_id, voice_id)
-    live = _live_run(session, voice_id)
-    if live is not None:
-        return live, False
-    readiness = samples.readiness(session, user_id, voice_id)
-    if not readiness.enough:
-        raise InvalidSample(readiness.sentence)
-    run = TuningRun(
-        id=new_id("run"),
-        user_id=user_id,
-        voice_id=voice_id,
-        state="queued",
-        sample_ids=samples.included_ids(session, user_id, voice_id),
-        seed=seed,
-        figures={},
-        created_at=clock.now(),
-    )
-    return _queue(session, run)
+    return _request(session, user_id, voice_id, seed, actor_id=user_id)
 
 
 def get_run(session: Session, user_id: str | None, run_id: str) -> TuningRun:
@@ -68,7 +51,6 @@ def list_all_runs(
     session: Session,
     *,
     state: RunState | None = None,
-    user_id: str | None = None,
     after: str | None = None,
     limit: int = 50,
 ) -> list[TuningRun]:
@@ -76,8 +58,6 @@ def list_all_runs(
     wanted = select(TuningRun)
     if state is not None:
         wanted = wanted.where(TuningRun.state == state)
-    if user_id is not None:
-        wanted = wanted.where(TuningRun.user_id == user_id)
     if after is not None:
         last = get_run(session, None, after)
         wanted = wanted.where(paging.after(TuningRun.created_at, TuningRun.id, last.created_at, last.id))
@@ -143,18 +123,41 @@ def retry_run(session: Session, run_id: str, actor_id: str | None) -> TuningRun:
     ended = get_run(session, None, run_id)
     if ended.state not in ENDED_STATES:
         raise Conflict("This training is still going on: cancel it first, or wait.")
-    run, created = request_run(session, user_id=ended.user_id, voice_id=ended.voice_id, seed=ended.seed)
+    run, created = _request(session, ended.user_id, ended.voice_id, ended.seed, actor_id=actor_id)
     if not created:
         raise Conflict(f"Another training of this voice is going on: {run.id}.")
     audit.record(session, "run.retried", actor_id=actor_id, subject_id=run.id, of=run_id)
     return run
 
 
+def _request(
+    session: Session, user_id: str, voice_id: str, seed: int, *, actor_id: str | None
+) -> tuple[TuningRun, bool]:
+    voices.get_voice(session, user_id, voice_id)
+    live = _live_run(session, voice_id)
+    if live is not None:
+        return live, False
+    readiness = samples.readiness(session, user_id, voice_id)
+    if not readiness.enough:
+        raise InvalidSample(readiness.sentence)
+    run = TuningRun(
+        id=new_id("run"),
+        user_id=user_id,
+        voice_id=voice_id,
+        state="queued",
+        sample_ids=samples.included_ids(session, user_id, voice_id),
+        seed=seed,
+        figures={},
+        created_at=clock.now(),
+    )
+    return _queue(session, run, actor_id)
+
+
 def _live_run(session: Session, voice_id: str) -> TuningRun | None:
     return session.scalar(select(TuningRun).where(TuningRun.voice_id == voice_id, TuningRun.state.in_(LIVE_STATES)))
 
 
-def _queue(session: Session, run: TuningRun) -> tuple[TuningRun, bool]:
+def _queue(session: Session, run: TuningRun, actor_id: str | None) -> tuple[TuningRun, bool]:
     try:
         with session.begin_nested():
             session.add(run)
@@ -165,7 +168,7 @@ def _queue(session: Session, run: TuningRun) -> tuple[TuningRun, bool]:
         return live, False
     outbox.add(session, run.id)
     _tell(session, run, f"Waiting for a worker, with {len(run.sample_ids)} samples.")
-    audit.record(session, "run.requested", actor_id=run.user_id, subject_id=run.id)
+    audit.record(session, "run.requested", actor_id=actor_id, subject_id=run.id)
     return run, True
 
 

@@ -111,16 +111,6 @@ def set_state(session: Session, user_id: str, state: UserState) -> User:
     return user
 
 
-def set_role(session: Session, user_id: str, role: Role) -> User:
-    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator."""
-    user = get_user(session, user_id)
-    if role != "admin":
-        _keep_one_administrator(session, user)
-    user.role = role
-    session.flush()
-    return user
-
-
 def has_admin(session: Session) -> bool:
     """Whether there is any administrator, suspended or not."""
     return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
@@ -130,10 +120,13 @@ def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> None:
     """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
 
     An erasure that was cut short is finished by calling it again. What stays is one audit event with the bare ids.
-    Raises NotFound when there is neither an account nor a key.
+    Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
+    administrator while there is any other account, since whoever held the set-up link could rule over it then.
     """
     with storage.database.session() as session:
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
+        if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
+            _keep_one_administrator(session, user)
         gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
         if gone:
             audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id)
@@ -160,9 +153,13 @@ def finish_erasures(storage: Storage) -> int:
 def _keep_one_administrator(session: Session, user: User) -> None:
     if user.role != "admin" or user.state != "active":
         return
-    active = select(User.id).where(User.role == "admin", User.state == "active")
+    active = select(User.id).where(User.role == "admin", User.state == "active").order_by(User.id)
     if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
-        raise Conflict("This is the only active administrator: make another one first.")
+        raise Conflict("This is the only active administrator, and there must be one: nothing was changed.")
+
+
+def _has_others(session: Session, user_id: str) -> bool:
+    return session.scalar(select(User.id).where(User.id != user_id).limit(1)) is not None
 
 
 def _normal_email(email: str) -> str:
@@ -193,7 +190,6 @@ __all__ = [
     "get_user",
     "has_admin",
     "list_users",
-    "set_role",
     "set_state",
     "sign_up",
     "verify_password",

@@ -27,24 +27,38 @@ def start(session: Session, user_id: str) -> str:
 
 
 def find(session: Session, token: str) -> User | None:
-    """Who is signed in with this token: active people only, and only until it expires."""
-    return find_by_hash(session, _hashed(token))
+    """Who is signed in with this token: active people only, and only until it expires. Writes down when they were
+    seen, at most once a minute."""
+    found = find_by_hash(session, _hashed(token))
+    if found is None:
+        return None
+    signed_in, user = found
+    if is_touch_due(signed_in):
+        touch(session, signed_in.token_hash)
+    return user
 
 
-def find_by_hash(session: Session, token_hash: str) -> User | None:
-    """As `find`, by the token's SHA-256 in hex."""
-    at = clock.now()
+def find_by_hash(session: Session, token_hash: str) -> tuple[WebSession, User] | None:
+    """As `find`, by the token's SHA-256 in hex, with the session itself. Only reads; see `touch`."""
     found = session.execute(
-        select(User, WebSession.last_seen_at)
-        .join(WebSession, WebSession.user_id == User.id)
-        .where(WebSession.token_hash == token_hash, WebSession.expires_at > at, User.state == "active")
+        select(WebSession, User)
+        .join(User, WebSession.user_id == User.id)
+        .where(WebSession.token_hash == token_hash, WebSession.expires_at > clock.now(), User.state == "active")
     ).one_or_none()
     if found is None:
         return None
-    user, last_seen_at = found
-    if last_seen_at < at - TOUCH_EVERY_S:
-        session.execute(update(WebSession).where(WebSession.token_hash == token_hash).values(last_seen_at=at))
-    return user
+    signed_in, user = found
+    return signed_in, user
+
+
+def is_touch_due(signed_in: WebSession) -> bool:
+    """Whether it was last written down as seen long enough ago to be written again."""
+    return signed_in.last_seen_at < clock.now() - TOUCH_EVERY_S
+
+
+def touch(session: Session, token_hash: str) -> None:
+    """Write down that its person was seen; when `is_touch_due`, since it takes SQLite's write lock."""
+    session.execute(update(WebSession).where(WebSession.token_hash == token_hash).values(last_seen_at=clock.now()))
 
 
 def end(session: Session, token: str) -> None:

@@ -33,7 +33,8 @@ _ESSENTIALS = (
 class BaseModel:
     """The frozen model in evaluation mode, with all that its users need to know of it.
 
-    fingerprint: hex SHA-256 of weights, architecture and vocabulary, the same for every floating-point type it is loaded in.
+    fingerprint: hex SHA-256 of weights, architecture and vocabulary, the same for every floating-point type it is
+        loaded in.
     context_length: positions served, prefix included: real tokens ≤ context_length − num_virtual_tokens.
     layer_shapes: (num_kv_heads, head_dim) of each layer.
     probe_report: what the registration probe measured.

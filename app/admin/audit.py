@@ -15,7 +15,7 @@ def index() -> ResponseReturnValue:
     """A page of events: of one action, by one person, on one person or run, as the address says."""
     chosen = {name: request.args.get(name, "").strip() for name in ("action", "by", "on")}
     before = request.args.get("before", type=int)
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         events = audit_store.list_events(
             session,
             action=chosen["action"] or None,

@@ -24,7 +24,7 @@ COLUMNS: Mapping[str, Key[RegisteredBaseModel]] = {
 def index() -> ResponseReturnValue:
     """All of them, the one in use marked."""
     order = Order.read(request.args.get("sort", ""), COLUMNS, default="-seen")
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         current = base_model_store.current(session)
         models = order.apply(base_model_store.list_all(session), COLUMNS)
     fingerprint = current.fingerprint if current else None

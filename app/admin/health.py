@@ -76,19 +76,20 @@ class Health:
         return [need for needed, need in asked if needed]
 
 
-def look(session: Session, storage: Storage) -> Health:
-    """Look at everything once; what does not answer is waited for a second at most."""
-    now = clock.now()
-    current = base_models.current(session)
-    return Health(
-        counts=overview.read_overview(session),
-        messages=queue_length(),
-        cache=storage.cache.figures(),
-        workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
-        base_model=current.name if current else None,
-        stuck=sum((run.lease_until or now) < now for state in CLAIMED_STATES for run in _newest(session, state)),
-        failed_lately=sum((run.finished_at or 0.0) > now - LATELY_S for run in _newest(session, "failed")),
-    )
+def look(storage: Storage) -> Health:
+    """Look at everything once; what does not answer is waited for a second at most, with no transaction open."""
+    messages, cache, now = queue_length(), storage.cache.figures(), clock.now()
+    with storage.database.reading() as session:
+        current = base_models.current(session)
+        return Health(
+            counts=overview.read_overview(session),
+            messages=messages,
+            cache=cache,
+            workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
+            base_model=current.name if current else None,
+            stuck=sum((run.lease_until or now) < now for state in CLAIMED_STATES for run in _newest(session, state)),
+            failed_lately=sum((run.finished_at or 0.0) > now - LATELY_S for run in _newest(session, "failed")),
+        )
 
 
 def _newest(session: Session, state: RunState) -> list[TuningRun]:

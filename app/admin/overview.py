@@ -12,6 +12,4 @@ overview = Blueprint("overview", __name__)
 @overview.get("/")
 def show() -> ResponseReturnValue:
     """Health at a glance."""
-    with storage().database.session() as session:
-        now = health.look(session, storage())
-    return render_template("admin/overview.html", health=now)
+    return render_template("admin/overview.html", health=health.look(storage()))

@@ -21,7 +21,7 @@ def index() -> ResponseReturnValue:
     """Everybody's runs, newest first, in one state when `state` is given."""
     asked, after = request.args.get("state", ""), request.args.get("after")
     state = next((state for state in STATES if state == asked), None)
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         found = tuning_runs.list_all_runs(session, state=state, after=after, limit=PAGE + 1)
         owners = {user_id: users.get_user(session, user_id) for user_id in {run.user_id for run in found}}
     more = found[PAGE - 1].id if len(found) > PAGE else None
@@ -39,7 +39,7 @@ def index() -> ResponseReturnValue:
 @runs.get("/<run_id>")
 def show(run_id: str) -> ResponseReturnValue:
     """One run: its state, figures, curve and log. The log speaks of steps and losses, never of what was written."""
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         run = tuning_runs.get_run(session, None, run_id)
         report = run_report.report(session, run.user_id, run_id)
         owner = users.get_user(session, run.user_id)

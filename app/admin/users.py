@@ -23,7 +23,7 @@ NOT_YOURSELF = "You can't do that to your own account. Ask another administrator
 def index() -> ResponseReturnValue:
     """Everybody, newest first, or whoever's address or id holds what was searched for."""
     query, after = request.args.get("q", "").strip(), request.args.get("after")
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         found = user_store.list_users(session, query=query, after=after, limit=PAGE + 1)
     more = found[PAGE - 1].id if len(found) > PAGE else None
     return render_template("admin/users.html", users=found[:PAGE], query=query, more=more, first=after is None)
@@ -32,23 +32,19 @@ def index() -> ResponseReturnValue:
 @users.get("/<user_id>")
 def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
     """One person: figures and states, no text."""
-    with storage().database.session() as session:
-        user = user_store.get_user(session, user_id)
-        page = render_template(
-            "admin/user.html",
-            user=user,
-            holdings=overview.read_holdings(session, user_id),
-            keys=api_keys.list_keys(session, user_id),
-            voices=[
+    with storage().database.reading() as session:
+        shown = {
+            "user": user_store.get_user(session, user_id),
+            "holdings": overview.read_holdings(session, user_id),
+            "keys": api_keys.list_keys(session, user_id),
+            "voices": [
                 (voice, voices.list_versions(session, user_id, voice.id))
                 for voice in voices.list_voices(session, user_id)
             ],
-            runs=tuning_runs.list_runs(session, user_id, limit=NEWEST_RUNS),
-            trail=audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
-            typed=typed,
-            error=error,
-        )
-    return page, 422 if error else 200
+            "runs": tuning_runs.list_runs(session, user_id, limit=NEWEST_RUNS),
+            "trail": audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
+        }
+    return render_template("admin/user.html", **shown, typed=typed, error=error), 422 if error else 200
 
 
 @users.post("/<user_id>/suspend")
@@ -85,12 +81,15 @@ def change_state(user_id: str, state: UserState, action: str) -> None:
 @users.post("/<user_id>/erase")
 def erase(user_id: str) -> ResponseReturnValue:
     """Erase a person for good, once their address has been typed."""
-    with storage().database.session() as session:
+    with storage().database.reading() as session:
         user = user_store.get_user(session, user_id)
     typed = request.form.get("address", "").strip()
     if mistake := erase_mistake(user, typed):
         return show(user_id, typed=typed, error=mistake)
-    user_store.erase_user(storage(), user_id, me().id)
+    try:
+        user_store.erase_user(storage(), user_id, me().id)
+    except Conflict as wrong:
+        return show(user_id, typed=typed, error=str(wrong))
     flash("Erased, and the key to everything of theirs destroyed. Backups of the data can't bring it back.")
     return redirect(url_for("admin.users.index"))
 
@@ -108,8 +107,6 @@ def erase_mistake(user: User, typed: str) -> str:
 def revoke_key(user_id: str, key_id: str) -> ResponseReturnValue:
     """Stop one API key for good."""
     with storage().database.session() as session:
-        if any(key.id == key_id and key.revoked_at is None for key in api_keys.list_keys(session, user_id)):
-            audit.record(session, "key.revoked", actor_id=me().id, subject_id=user_id, key_id=key_id)
-        api_keys.revoke_key(session, user_id, key_id)
+        api_keys.revoke_key(session, user_id, key_id, actor_id=me().id)
     flash("Revoked. Requests with that key get 401 from now on.")
     return redirect(url_for("admin.users.show", user_id=user_id, _anchor="keys"))

@@ -25,9 +25,9 @@ COLUMNS: Mapping[str, Key[WorkerHeartbeat]] = {
 def index() -> ResponseReturnValue:
     """Workers as a table, the queue as figures."""
     order = Order.read(request.args.get("sort", ""), COLUMNS, default="name")
-    with storage().database.session() as session:
+    now = health.look(storage())
+    with storage().database.reading() as session:
         rows = order.apply(worker_store.list_workers(session), COLUMNS)
-        now = health.look(session, storage())
     return render_template(
         "admin/workers.html",
         workers=rows,

@@ -2,8 +2,10 @@
 pieces. The way of a request: name -> prefix (app.api.speakers) -> engine -> text. A caller who hangs up frees its row.
 """
 
+import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from storage.ids import new_id
 from tuning.base_model import BaseModel
 
 DEFAULT_MAX_TOKENS = 16
+HUNG_UP_POLL_S = 1.0  # while no token comes: a row waits, or a long prompt is read
 EXAMPLE = {"prompt": "On the way home", "max_tokens": 64, "stream": True}  # app.api.openapi adds the model
 
 blueprint = APIBlueprint("completions", __name__, url_prefix="/v1", tag="Completions")
@@ -36,20 +39,29 @@ def create_completion(body: CompletionRequest) -> Response:
 
     With stream: true the answer is a stream of server-sent events: a chunk each, then data: [DONE].
     """
+    with ExitStack() as held:  # the caller's seat and the row: given back here, or when a streamed answer is closed
+        held.enter_context(services().generations.one(caller().user_id))
+        answer = _begin(body, held)
+        if not body.stream:
+            return _headed(jsonify(answer.whole()), answer.speaker)
+        include_usage = body.stream_options is not None and body.stream_options.include_usage
+        response = _headed(event_stream(answer.events(include_usage=include_usage)), answer.speaker)
+        response.call_on_close(held.pop_all().close)
+        return response
+
+
+def _begin(body: CompletionRequest, held: ExitStack) -> "_Answer":
+    """Hand the request to the engine. The stream, which `held` cancels when it closes, is the answer's."""
     base = services().base
     prompt = _token_ids(base, body.prompt)
     speaker = speaker_of(caller().user_id, body.model)
-    stream = _submit(prompt, _params(base, body), speaker)
+    stream = held.enter_context(_submit(prompt, _params(base, body), speaker))
     note(voice=speaker.voice_id, version=speaker.version, prompt_tokens=len(prompt))
     text = TextStream(_Listened(stream, request.environ), base.tokenizer, body.stops, prompt)
-    answer = _Answer(text, len(prompt), speaker, f"fp_{base.fingerprint[:12]}")
-    if body.stream:
-        include_usage = body.stream_options is not None and body.stream_options.include_usage
-        response = event_stream(answer.events(include_usage=include_usage))
-        response.call_on_close(stream.cancel)
-    else:
-        with stream:
-            response = jsonify(answer.whole())
+    return _Answer(text, len(prompt), speaker, f"fp_{base.fingerprint[:12]}")
+
+
+def _headed(response: Response, speaker: Speaker) -> Response:
     response.headers.update(speaker.headers)
     return response
 
@@ -62,11 +74,13 @@ class _Listened:
         self._environ = environ
 
     def __iter__(self) -> Iterator[Token]:
-        for token in self._stream:
+        while not self._stream.ended:
+            token = self._stream.next_within(HUNG_UP_POLL_S)
             if hung_up(self._environ):
                 self.cancel()
                 return
-            yield token
+            if token is not None:
+                yield token
 
     def cancel(self) -> None:
         """Give the row back."""
@@ -130,12 +144,24 @@ def _submit(prompt: list[int], params: SamplingParams, speaker: Speaker) -> Gene
 
 def _token_ids(base: BaseModel, prompt: str | list[str | list[int]] | list[int]) -> list[int]:
     if isinstance(prompt, str):
-        return base.encode(prompt)
+        return _encoded(base, prompt)
     if isinstance(prompt[0], int):
         return [token for token in prompt if isinstance(token, int)]
     if len(prompt) > 1:
         raise refused("prompt: send one prompt a request; this list has several.", param="prompt")
-    return base.encode(prompt[0]) if isinstance(prompt[0], str) else prompt[0]
+    return _encoded(base, prompt[0]) if isinstance(prompt[0], str) else prompt[0]
+
+
+def _encoded(base: BaseModel, text: str) -> list[int]:
+    """Its token ids. A text that can't fit is refused by its length: tokenising megabytes would take seconds."""
+    at_least = math.ceil(len(text) / services().longest_token)
+    if at_least > base.context_length:
+        message = (
+            f"This model takes at most {base.context_length} tokens of prompt, "
+            f"and the prompt has at least {at_least} tokens. Shorten the prompt."
+        )
+        raise refused(message, param="prompt", code="context_length_exceeded")
+    return base.encode(text)
 
 
 def _params(base: BaseModel, body: CompletionRequest) -> SamplingParams:

@@ -19,6 +19,7 @@ import app.generation.errors as generation
 import storage.errors as stored
 import tuning.errors as tuning
 from app.api.request_log import log_failure
+from app.api.seats import NoSeat
 from app.errors import AppError
 
 NO_RETRY = {"x-should-retry": "false"}
@@ -49,7 +50,7 @@ class ApiError(AppError):
     @property
     def kind(self) -> str:
         """OpenAI's `type`."""
-        if self.code == "rate_limit_exceeded":
+        if self.code in ("rate_limit_exceeded", "too_many_requests_at_once"):
             return "requests"
         return "server_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
 
@@ -126,6 +127,10 @@ def _of_serving(error: Exception) -> ApiError | None:
                 f"and the prompt has {error.given}. Shorten the prompt."
             )
             return refused(message, param="prompt", code="context_length_exceeded")
+        case NoSeat():
+            message = f"You have {error.most} {error.what} open already, which is the most at once; let one end first."
+            headers = {"Retry-After": "1"}
+            return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
         case generation.EngineFull():
             return _busy("Too many requests are being generated right now; try again in a moment.", "engine_full")
         case generation.EngineClosed() | generation.EngineFailed():

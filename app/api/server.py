@@ -11,7 +11,7 @@ from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from app.config import AppConfig
+from app.config import API_THREADS, AppConfig
 from app.errors import AppError
 from storage.config import StorageConfig
 from storage.errors import StorageError
@@ -27,7 +27,7 @@ CANNOT_START = 2
 
 worker_class = "gthread"
 workers = 1
-threads = 160
+threads = API_THREADS
 timeout = 900  # a large model may take minutes to load, and a worker that loads gives no sign of life
 graceful_timeout = 10
 keepalive = 5

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from flask import Response
@@ -15,6 +15,7 @@ PING = ": ping\n\n"
 DONE = "data: [DONE]\n\n"
 PING_S = 15.0
 POLL_S = 1.0
+MAX_FOLLOW_S = 600.0
 
 
 def event(data: str, *, event_id: str | None = None) -> str:
@@ -59,11 +60,20 @@ class Source(Protocol):
         """(event id, one line of JSON) of those since the last call."""
 
 
-def follow(source: Source, environ: dict[str, Any], stopping: threading.Event) -> Iterator[str]:
-    """Its events as they come, then [DONE]. Ends when the caller goes or the server stops."""
-    quiet_since = time.monotonic()
+def follow(
+    source: Source, environ: dict[str, Any], stopping: threading.Event, still_welcome: Callable[[], bool]
+) -> Iterator[str]:
+    """Its events as they come, then [DONE]. Ends without it when the caller goes, is no longer welcome (asked every
+    PING_S) or has listened for ten minutes, or the server stops: whoever asks again goes on with Last-Event-ID, or is
+    told why not."""
+    quiet_since = checked_at = time.monotonic()
+    end_at = checked_at + MAX_FOLLOW_S
     try:
-        while not (hung_up(environ) or stopping.is_set()):
+        while not (hung_up(environ) or stopping.is_set()) and time.monotonic() < end_at:
+            if time.monotonic() - checked_at >= PING_S:
+                if not still_welcome():
+                    return
+                checked_at = time.monotonic()
             ended = source.ended
             for event_id, data in source.new_events():
                 yield event(data, event_id=event_id)

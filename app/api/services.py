@@ -2,10 +2,12 @@
 
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import cast
 
 from flask import current_app, g
 
+from app.api.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, Seats
 from app.auth import Caller
 from app.config import AppConfig
 from app.generation.engine import Engine
@@ -24,6 +26,13 @@ class Services:
     base: BaseModel
     engine: Engine
     stopping: threading.Event = field(default_factory=threading.Event)
+    generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
+    event_streams: Seats = field(default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams"))
+
+    @cached_property
+    def longest_token(self) -> int:
+        """Characters of the vocabulary's longest token: a text of n characters has n / longest_token tokens or more."""
+        return max(map(len, self.base.tokenizer.get_vocab()))
 
     def close(self) -> None:
         """End every open stream and let go of the databases. Called when the process stops."""

@@ -4,6 +4,9 @@ A run is kept in the database before it is queued, so that a dead broker loses n
 back.
 """
 
+from contextlib import ExitStack
+from functools import partial
+
 from apiflask import APIBlueprint
 from flask import Response, request
 from sqlalchemy.orm import Session
@@ -13,6 +16,7 @@ from app.api.paging import unknown_after
 from app.api.run_events import RunEvents, shown_event
 from app.api.server_sent_events import event_stream, follow
 from app.api.services import caller, services
+from app.auth import still_proves
 from storage import models, tuning_runs, voices
 from storage.errors import NotFound
 from tuning.celery_app import enqueue_tuning
@@ -63,8 +67,7 @@ def list_events(run_id: str, query: schemas.EventQuery) -> schemas.TuningEventLi
     user_id = caller().user_id
     if query.stream:
         after = query.after or _last_event_id()
-        events = RunEvents(services().storage, user_id, run_id, after)
-        return event_stream(follow(events, request.environ, services().stopping))
+        return _followed(RunEvents(services().storage, user_id, run_id, after), user_id)
     with services().storage.database.reading() as session:
         found = tuning_runs.list_events(session, user_id, run_id, after=query.after, limit=query.limit + 1)
         data = [shown_event(event) for event in found[: query.limit]]
@@ -108,6 +111,16 @@ def _page(session: Session, voice_id: str, page: schemas.Page) -> list[models.Tu
         return tuning_runs.list_runs(session, caller().user_id, voice_id, after=page.after, limit=page.limit + 1)
     except NotFound as unknown:
         raise unknown_after() from unknown
+
+
+def _followed(events: RunEvents, user_id: str) -> Response:
+    """The events as they come; the person's seat is given back when the answer is closed."""
+    still_welcome = partial(still_proves, services().storage, request.headers.get("Authorization"))
+    with ExitStack() as held:
+        held.enter_context(services().event_streams.one(user_id))
+        response = event_stream(follow(events, request.environ, services().stopping, still_welcome))
+        response.call_on_close(held.pop_all().close)
+    return response
 
 
 def _last_event_id() -> int:

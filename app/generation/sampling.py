@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 CANDIDATES = (64, 1024)  # how many of the likeliest tokens are looked at before the whole vocabulary is
+GREEDY_BELOW = 1e-6  # a temperature that divides logits of 32 bits into nothing but the likeliest token, or into nan
 SEEDS = range(-(2**63), 2**64)  # what torch.Generator takes
 
 
@@ -19,7 +20,7 @@ SEEDS = range(-(2**63), 2**64)  # what torch.Generator takes
 class SamplingParams:
     """What a caller may ask of the choice of tokens. Raises ValueError with a sentence that names the field.
 
-    temperature: 0 is greedy; 1 is the model's own distribution.
+    temperature: 0 (and anything below 1e-6) is greedy; 1 is the model's own distribution.
     top_p: keep the fewest likeliest tokens that together reach this probability (1 keeps all, 0 only the likeliest).
     top_k: keep this many of the likeliest tokens (0 keeps all). Applied before top_p.
     seed: the same seed and prompt give the same text; None draws a fresh one.
@@ -49,7 +50,7 @@ class SamplingParams:
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken, so that nothing is drawn."""
-        return self.temperature == 0
+        return self.temperature < GREEDY_BELOW
 
 
 def uniform_numbers(seed: int | None, count: int) -> list[float]:

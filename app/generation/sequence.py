@@ -6,7 +6,7 @@ model and no other request.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Literal, Self
 
@@ -101,14 +101,27 @@ class GenerationStream:
         return self
 
     def __next__(self) -> Token:
-        if self._ended:
+        token = self.next_within(None)
+        if token is None:
             raise StopIteration
-        event = self._sequence.events.get()
+        return token
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last token, or the end without one, has been read."""
+        return self._ended
+
+    def next_within(self, seconds: float | None) -> Token | None:
+        """The next token, or None when there is none so soon (or, if it has `ended`, ever). None seconds: no limit."""
+        if self._ended:
+            return None
+        try:
+            event = self._sequence.events.get(timeout=seconds)
+        except Empty:
+            return None
         self._ended = not isinstance(event, Token) or event.finish_reason is not None
         if isinstance(event, EngineError):
             raise event
-        if event is None:
-            raise StopIteration
         return event
 
     def cancel(self) -> None:

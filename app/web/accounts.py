@@ -6,9 +6,8 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web.session import begin, find_me, finish, local_path, storage
-from storage import crypto, users
+from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount
-from storage.models import Role, User
 
 accounts = Blueprint("accounts", __name__)
 WRONG_PAIR = "That address and password don't go together. Check both, or sign up if you have no account yet."
@@ -21,7 +20,8 @@ def sign_up() -> ResponseReturnValue:
     if request.method == "GET":
         return redirect(url_for("voices.home")) if find_me() else render_template("signup.html", email="")
     try:
-        user = make_account("writer")
+        with storage().database.session() as session:
+            user = users.sign_up(session, storage().keys, email=typed("email"), password=typed("password"))
     except (Conflict, InvalidAccount) as wrong:
         return render_template("signup.html", email=request.form.get("email", ""), error=str(wrong)), 422
     return begin(redirect(url_for("voices.home")), user.id)
@@ -54,16 +54,22 @@ def set_up() -> ResponseReturnValue:
     given = request.values.get("token", "")
     if not hmac.compare_digest(given.encode(), setup_token().encode()):
         abort(404)
-    with storage().database.reading() as session:
-        if users.has_admin(session):
-            return render_template("setup.html", used=True), 409
     if request.method == "GET":
-        return render_template("setup.html", token=given, email="")
+        with storage().database.reading() as session:
+            used = users.has_admin(session)
+        return link_used() if used else render_template("setup.html", token=given, email="")
     try:
-        user = make_account("admin")
+        with storage().database.session() as session:
+            email, password = typed("email"), typed("password")
+            user = first_administrator.sign_up_first(session, storage().keys, email=email, password=password)
     except (Conflict, InvalidAccount) as wrong:
         return render_template("setup.html", token=given, email=request.form.get("email", ""), error=str(wrong)), 422
-    return begin(redirect("/admin/"), user.id)
+    return begin(redirect("/admin/"), user.id) if user else link_used()
+
+
+def link_used() -> ResponseReturnValue:
+    """What whoever comes second sees."""
+    return render_template("setup.html", used=True), 409
 
 
 def setup_token() -> str:
@@ -71,11 +77,9 @@ def setup_token() -> str:
     return crypto.derive(storage().config.master_key, "first administrator").hex()
 
 
-def make_account(role: Role) -> User:
-    """The account the form asks for. Raises Conflict, InvalidAccount with a sentence."""
-    email, password = request.form.get("email", ""), request.form.get("password", "")
-    with storage().database.session() as session:
-        return users.sign_up(session, storage().keys, email=email, password=password, role=role)
+def typed(field: str) -> str:
+    """What stands in this field of the form."""
+    return request.form.get(field, "")
 
 
 def sign_in_page(onward: str | None, error: str = "") -> str:

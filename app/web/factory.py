@@ -7,6 +7,7 @@ import sys
 
 from flask import Flask, jsonify
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.admin.blueprint import admin
 from app.config import AppConfig
@@ -58,6 +59,9 @@ def open_storage() -> Storage:
 def build(config: AppConfig, storage: Storage) -> Flask:
     """Put the rooms together."""
     app = Flask(__name__)
+    if config.trusted_proxies:
+        hops = config.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     https = config.public_url.startswith("https://")
     app.config.update(
         SECRET_KEY=crypto.derive(storage.config.master_key, "web session"),

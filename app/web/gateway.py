@@ -1,13 +1,16 @@
 """The way from a browser's origin to the API role: /v1/* is relayed as it is, streams included.
 
 Cookies never pass in either direction, so a page cannot act on the API by being signed in; the writing page's requests
-carry a short-lived token that this role mints (write.py). A caller that hangs up closes the upstream request, which
-frees its row in the batch. Knows nothing of what is asked.
+carry a short-lived token that this role mints (write.py). A caller that hangs up, even before the answer has begun,
+closes the upstream request (hang_ups.py), which frees its row in the batch. Knows nothing of what is asked.
 """
 
 import json
+import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import cast
 from urllib.parse import quote
 
@@ -17,6 +20,7 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.config import AppConfig
+from app.web.hang_ups import Call, HangUps
 
 gateway = Blueprint("gateway", __name__)
 log = structlog.get_logger()
@@ -25,15 +29,27 @@ HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authoriza
 HOP_BY_HOP |= {"te", "trailer", "transfer-encoding", "upgrade"}
 KEPT_BACK = HOP_BY_HOP | {"host", "cookie", "set-cookie", "content-length"}
 TIMEOUT = httpx.Timeout(10.0, connect=2.0, read=300.0, pool=None)
-MOST_CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=32)
+CONNECTIONS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=0
+)  # one request each: a caller's own to close
+MOST_RELAYS = 48  # at once in one process; below its 64 threads, so that pages and the health check always find one
 URL_SAFE = "/:@!$&'()*+,;=~"
 
 
+@dataclass(frozen=True)
+class Relays:
+    """What the relays of one process share."""
+
+    client: httpx.Client
+    places: threading.BoundedSemaphore
+    hang_ups: HangUps
+
+
 def install(app: Flask, config: AppConfig) -> None:
-    """One connection pool to the API role for this process, closed when the app goes."""
-    client = httpx.Client(base_url=config.api_url, timeout=TIMEOUT, limits=MOST_CONNECTIONS, trust_env=False)
+    """One client of the API role for this process, closed when the app goes."""
+    client = httpx.Client(base_url=config.api_url, timeout=TIMEOUT, limits=CONNECTIONS, trust_env=False)
     weakref.finalize(app, client.close)
-    app.extensions["gateway"] = client
+    app.extensions["gateway"] = Relays(client, threading.BoundedSemaphore(MOST_RELAYS), HangUps())
 
 
 @gateway.route("/v1/<path:path>", methods=METHODS, provide_automatic_options=False)
@@ -45,27 +61,55 @@ def relay(path: str) -> ResponseReturnValue:
 
 
 def forward(method: str, url: str, headers: dict[str, str], content: bytes) -> ResponseReturnValue:
-    """Send to the API role and stream its answer. 503 when it is not there, 502 when it breaks off."""
-    client = cast(httpx.Client, current_app.extensions["gateway"])
-    outgoing = client.build_request(method, url, headers={"accept-encoding": "identity"} | headers, content=content)
+    """Send to the API role and stream its answer. 503 when it is not there or too many wait, 502 when it breaks off."""
+    relays = cast(Relays, current_app.extensions["gateway"])
+    if not relays.places.acquire(blocking=False):
+        return refusal(503, "Too many requests are under way just now. Try again in a few seconds.", retry_after="2")
+    with ExitStack() as held:
+        held.callback(relays.places.release)
+        call = held.enter_context(relays.hang_ups.watching(request.environ))
+        answer = send(relays.client, call, method, url, headers, content)
+        if isinstance(answer, Response):
+            return answer
+        held.callback(answer.close)
+        response = answered(answer, call)
+        response.call_on_close(held.pop_all().close)
+        return response
+
+
+def send(
+    client: httpx.Client, call: Call, method: str, url: str, headers: dict[str, str], content: bytes
+) -> httpx.Response | Response:
+    """The API role's answer as soon as it has begun, or a refusal that says why there is none."""
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]  # as WSGI read them
+    fields = [(b"accept-encoding", b"identity"), *(field for field in fields if field[0] != b"accept-encoding")]
     try:
-        answer = client.send(outgoing, stream=True)
+        outgoing = client.build_request(method, url, headers=fields, content=content, extensions={"trace": call.trace})
+        return client.send(outgoing, stream=True)
+    except (httpx.InvalidURL, httpx.LocalProtocolError):
+        return refusal(400, "This request can't be passed on: its address or one of its headers is not valid HTTP.")
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return refusal(503, "The API is not answering just now. Try again in a few seconds.", retry_after="2")
     except httpx.TransportError:
         return refusal(502, "The API broke off before it answered. Try again.")
-    response = Response(body(answer), status=answer.status_code, headers=passed_on(answer.headers.multi_items()))
+
+
+def answered(answer: httpx.Response, call: Call) -> Response:
+    """The API role's answer as this role gives it."""
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw]
+    response = Response(body(answer, call), status=answer.status_code, headers=passed_on(fields))
     if "content-length" in answer.headers:
         response.headers["Content-Length"] = answer.headers["content-length"]
-    response.call_on_close(answer.close)
     return response
 
 
-def body(answer: httpx.Response) -> Iterator[bytes]:
+def body(answer: httpx.Response, call: Call) -> Iterator[bytes]:
     """The answer's bytes as they arrive. A stream that breaks off says so in its last event."""
     try:
         yield from answer.iter_raw()
     except httpx.TransportError:
+        if call.caller_left:
+            return
         log.warning("the API role broke off in the middle of an answer", status=answer.status_code)
         if not answer.headers.get("content-type", "").startswith("text/event-stream"):
             raise

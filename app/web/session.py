@@ -72,8 +72,9 @@ def admin_required() -> AnyResponse | None:
 
 
 def begin(response: AnyResponse, user_id: str) -> AnyResponse:
-    """Start a session for this person and give the browser its token. Form tokens of before are dropped."""
+    """Start a session for this person and give the browser its token. The session it had and its form tokens end."""
     with storage().database.session() as session:
+        web_sessions.end(session, token())
         value = web_sessions.start(session, user_id)
     form_session.clear()
     secure = app_config().public_url.startswith("https://")

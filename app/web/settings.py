@@ -4,8 +4,8 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 
 from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, audit, clock, samples, users, voices, web_sessions
-from storage.errors import InvalidAccount, LimitReached
+from storage import api_keys, clock, samples, users, voices, web_sessions
+from storage.errors import Conflict, InvalidAccount, LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
@@ -30,15 +30,16 @@ def create_key() -> ResponseReturnValue:
             owned = voices.list_voices(session, me().id)
     except LimitReached as wrong:
         return account_page(key_error=str(wrong)), 422
-    return render_template("key.html", key=key, secret=secret, voice=owned[0] if owned else None, base_url=f"{app_config().public_url}/v1")
+    return render_template(
+        "key.html", key=key, secret=secret, voice=owned[0] if owned else None, base_url=f"{app_config().public_url}/v1"
+    )
 
 
 @settings.post("/account/keys/<key_id>/revoke")
 def revoke_key(key_id: str) -> ResponseReturnValue:
     """Stop a key from working."""
     with storage().database.session() as session:
-        api_keys.revoke_key(session, me().id, key_id)
-        audit.record(session, "key.revoked", actor_id=me().id, subject_id=me().id, key_id=key_id)
+        api_keys.revoke_key(session, me().id, key_id, actor_id=me().id)
     flash("The key is revoked: requests that carry it are refused from now on.")
     return redirect(url_for("settings.account"))
 
@@ -73,7 +74,10 @@ def delete_account() -> ResponseReturnValue:
         error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
         return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
     account_id, email = me().id, me().email
-    users.erase_user(storage(), account_id, account_id)
+    try:
+        users.erase_user(storage(), account_id, account_id)
+    except Conflict as wrong:
+        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=str(wrong), typed=typed), 409
     receipt = render_template("receipt.html", me=None, goes=goes, account_id=account_id, email=email, at=clock.now())
     return forget(make_response(receipt))
 

@@ -28,6 +28,7 @@ tuning = Blueprint("tuning", __name__)
 tuning.before_request(sign_in_required)
 POLL_S = 0.5
 PING_S = 10.0
+CHECK_S = 10.0  # how often a stream asks whether its session still stands, however much it has to say
 LONGEST_S = 600.0  # then the browser asks again by itself, so no thread is held for ever
 
 
@@ -103,8 +104,12 @@ class Watch:
 def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]:
     """Frames until the run ends, the person is signed out or suspended, or LONGEST_S have passed."""
     seen: Mark | None = None
-    began = spoke = time.monotonic()
+    began = spoke = checked = time.monotonic()
     while time.monotonic() - began < LONGEST_S:
+        if time.monotonic() - checked > CHECK_S:
+            checked = time.monotonic()
+            if not watch.is_allowed():
+                return
         try:
             seen, report = watch.changed_since(seen)
         except NotFound:  # deleted meanwhile, with its voice
@@ -118,8 +123,6 @@ def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]
                 return
         elif time.monotonic() - spoke > PING_S:
             spoke = time.monotonic()
-            if not watch.is_allowed():
-                return
             yield ": ping\n\n"
         time.sleep(watch.poll_s)
 

@@ -3,8 +3,9 @@
 import time
 
 import pytest
+from sqlalchemy import text
 
-from app.auth import GATEWAY_SECONDS, Caller, authenticate, issue_gateway_token
+from app.auth import GATEWAY_SECONDS, Caller, authenticate, issue_gateway_token, still_proves
 from storage import api_keys, users, web_sessions
 from storage.store import Storage
 from tests import factories
@@ -26,7 +27,7 @@ def test_a_key_is_its_owner_until_it_is_revoked(storage: Storage, user_id: str) 
     assert authenticate(storage, f"Bearer {secret}") == Caller(user_id, key.id, "key")
     assert authenticate(storage, f"bearer  {secret} ") == Caller(user_id, key.id, "key")
     with storage.database.session() as session:
-        api_keys.revoke_key(session, user_id, key.id)
+        api_keys.revoke_key(session, user_id, key.id, actor_id=user_id)
     assert authenticate(storage, f"Bearer {secret}") is None
 
 
@@ -48,6 +49,23 @@ def test_a_gateway_token_lives_two_minutes(storage: Storage, user_id: str, monke
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + GATEWAY_SECONDS + 2)
     assert authenticate(storage, f"Bearer {token}") is None
+    assert still_proves(storage, f"Bearer {token}")  # an answer that began in time
+    with storage.database.session() as session:
+        web_sessions.end_all(session, user_id)
+    assert not still_proves(storage, f"Bearer {token}")
+
+
+def test_nobody_waits_for_a_writer_to_be_recognised(storage: Storage, user_id: str) -> None:
+    with storage.database.session() as session:
+        _, secret = api_keys.create_key(session, user_id, "laptop")
+    token = issue_gateway_token(storage, user_id=user_id, session_token=session_of(storage, user_id))
+    bearers = (f"Bearer {secret}", f"Bearer {token}")
+    assert all(authenticate(storage, bearer) for bearer in bearers)  # writes down that the key is in use
+    with storage.database.session() as writer:
+        writer.execute(text("UPDATE users SET state = state"))
+        began = time.monotonic()
+        assert all(authenticate(storage, bearer) for bearer in bearers)
+        assert time.monotonic() - began < 1
 
 
 def test_a_gateway_token_cannot_be_altered_or_bound_to_another_session(storage: Storage, user_id: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, update
 
-from storage import api_keys, clock, users
+from storage import api_keys, audit, clock, users
 from storage.errors import LimitReached, NotFound
 from storage.models import ApiKey
 from storage.store import Storage
@@ -35,8 +35,10 @@ def test_a_revoked_key_proves_nobody_and_stays_listed(storage: Storage) -> None:
     user = factories.make_user(storage)
     with storage.database.session() as session:
         key, secret = api_keys.create_key(session, user.id, "laptop")
-        first = api_keys.revoke_key(session, user.id, key.id).revoked_at
-        assert api_keys.revoke_key(session, user.id, key.id).revoked_at == first
+        first = api_keys.revoke_key(session, user.id, key.id, actor_id="user-admin").revoked_at
+        assert api_keys.revoke_key(session, user.id, key.id, actor_id=user.id).revoked_at == first
+        (event,) = audit.list_events(session, action="key.revoked")
+        assert (event.actor_id, event.subject_id, event.detail) == ("user-admin", user.id, {"key_id": key.id})
         assert api_keys.authenticate(session, secret) is None
         assert [listed.id for listed in api_keys.list_keys(session, user.id)] == [key.id]
 
@@ -49,18 +51,23 @@ def test_a_suspended_owner_has_no_working_key(storage: Storage) -> None:
         assert api_keys.authenticate(session, secret) is None
 
 
-def test_being_used_is_written_at_most_once_a_minute(storage: Storage) -> None:
+def test_being_used_is_due_to_be_written_at_most_once_a_minute(storage: Storage) -> None:
     user = factories.make_user(storage)
     with storage.database.session() as session:
         _, secret = api_keys.create_key(session, user.id, "laptop")
-    for ago, touched in ((None, True), (30.0, False), (90.0, True)):
-        before = None if ago is None else clock.now() - ago
+    for ago, due in ((None, True), (30.0, False), (90.0, True)):
         with storage.database.session() as session:
-            session.execute(update(ApiKey).values(last_used_at=before))
-        with storage.database.session() as session:
-            api_keys.authenticate(session, secret)
-        with storage.database.session() as session:
-            assert (session.scalars(select(ApiKey.last_used_at)).one() != before) is touched
+            session.execute(update(ApiKey).values(last_used_at=None if ago is None else clock.now() - ago))
+        with storage.database.reading() as session:
+            found = api_keys.authenticate(session, secret)
+        assert found is not None
+        assert api_keys.is_touch_due(found[0]) is due
+    with storage.database.session() as session:
+        api_keys.touch(session, found[0].id)
+    with storage.database.reading() as session:
+        found = api_keys.authenticate(session, secret)
+    assert found is not None
+    assert not api_keys.is_touch_due(found[0])
 
 
 def test_a_person_has_twenty_keys_at_most_and_revoked_ones_do_not_count(storage: Storage) -> None:
@@ -69,7 +76,7 @@ def test_a_person_has_twenty_keys_at_most_and_revoked_ones_do_not_count(storage:
         keys = [api_keys.create_key(session, user.id, f"key {number}")[0] for number in range(20)]
         with pytest.raises(LimitReached, match="revoke one"):
             api_keys.create_key(session, user.id, "one more")
-        api_keys.revoke_key(session, user.id, keys[0].id)
+        api_keys.revoke_key(session, user.id, keys[0].id, actor_id=user.id)
         api_keys.create_key(session, user.id, "one more")
 
 
@@ -78,6 +85,6 @@ def test_another_persons_key_is_not_found(storage: Storage) -> None:
     with storage.database.session() as session:
         key, secret = api_keys.create_key(session, user.id, "laptop")
         with pytest.raises(NotFound):
-            api_keys.revoke_key(session, other.id, key.id)
+            api_keys.revoke_key(session, other.id, key.id, actor_id=other.id)
         assert api_keys.list_keys(session, other.id) == []
         assert api_keys.authenticate(session, secret) is not None

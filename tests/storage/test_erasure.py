@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from storage import api_keys, audit, checkpoints, outbox, prefixes, run_claims, samples, users, web_sessions
-from storage.errors import ConfigurationError, KeyErased, LostLease, NotFound
+from storage import (
+    api_keys,
+    audit,
+    checkpoints,
+    outbox,
+    prefixes,
+    run_claims,
+    samples,
+    tuning_runs,
+    users,
+    web_sessions,
+)
+from storage.errors import ConfigurationError, Conflict, KeyErased, LostLease, NotFound
 from storage.models import Base, User, Voice
 from storage.redis_cache import RedisCache
 from storage.store import Storage
@@ -178,3 +189,17 @@ def test_a_backup_of_the_data_holds_no_key_and_brings_nothing_back(sqlite_storag
     restored.close()
     with pytest.raises(ConfigurationError):
         Storage.open(replace(sqlite_storage.config, key_store_url=f"sqlite:///{tmp_path / 'new.db'}"))
+
+
+def test_the_last_active_administrator_is_erased_only_when_nobody_else_is_left(storage: Storage) -> None:
+    chief, writer = factories.make_user(storage, role="admin"), factories.make_user(storage)
+    run = factories.make_run(storage, chief, factories.first_voice(storage, chief))
+    with pytest.raises(Conflict, match="only active administrator"):
+        users.erase_user(storage, chief.id, chief.id)
+    with storage.database.session() as session:
+        assert tuning_runs.get_run(session, chief.id, run.id).state == "queued"
+    assert storage.keys.data_key(chief.id)
+    users.erase_user(storage, writer.id, chief.id)
+    users.erase_user(storage, chief.id, chief.id)
+    with storage.database.session() as session:
+        assert not users.has_admin(session)

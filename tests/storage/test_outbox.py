@@ -28,9 +28,9 @@ def expire(storage: Storage) -> list[str]:
         return run_claims.expire_leases(session)
 
 
-def age_messages(storage: Storage) -> None:
+def age_messages(storage: Storage, seconds: int = 200) -> None:
     with storage.database.session() as session:
-        session.execute(text("UPDATE outbox SET sent_at = sent_at - 200"))
+        session.execute(text("UPDATE outbox SET sent_at = sent_at - :seconds"), {"seconds": seconds})
 
 
 def test_messages_wait_in_order_until_they_are_sent(storage: Storage) -> None:
@@ -58,12 +58,14 @@ def test_runs_that_the_queue_forgot_are_announced_again(storage: Storage) -> Non
     assert expire(storage) == []
 
 
-def test_a_busy_queue_is_left_alone(storage: Storage) -> None:
-    make_run(storage)
+def test_a_busy_queue_is_left_alone_for_ten_minutes(storage: Storage) -> None:
+    waiting = make_run(storage)
     send_all(storage)
     age_messages(storage)
     factories.claim_run(storage, make_run(storage))
     assert expire(storage) == []
+    age_messages(storage, 500)
+    assert expire(storage) == [waiting.id]
 
 
 def test_messages_sent_a_moment_ago_are_given_time(storage: Storage) -> None:

@@ -46,7 +46,7 @@ WITH_SESSION: dict[str, Ask] = {
     "list_runs after": lambda _, s, me, ids: tuning_runs.list_runs(s, me, after=ids.run),
     "list_events": lambda _, s, me, ids: tuning_runs.list_events(s, me, ids.run),
     "cancel_run": lambda _, s, me, ids: tuning_runs.cancel_run(s, user_id=me, run_id=ids.run, actor_id=me),
-    "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key),
+    "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key, actor_id=me),
 }
 WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
     "delete_voice": lambda st, me, ids: voices.delete_voice(st, me, ids.voice),

@@ -1,14 +1,11 @@
 """Accounts: signing up, proving a password, states and roles."""
 
 import time
-from collections.abc import Callable
 
 import pytest
-from sqlalchemy.orm import Session
 
 from storage import audit, passwords, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
-from storage.models import User
 from storage.store import Storage
 from tests import factories
 from tests.factories import FAST_HASHER, PASSWORD
@@ -121,16 +118,11 @@ def test_the_last_active_administrator_stays(storage: Storage) -> None:
     with storage.database.session() as session:
         assert users.has_admin(session)
         users.set_state(session, first.id, "suspended")
-    changes: list[Callable[[Session], User]] = [
-        lambda session: users.set_state(session, second.id, "suspended"),
-        lambda session: users.set_role(session, second.id, "writer"),
-    ]
-    for change in changes:
-        with pytest.raises(Conflict, match="only active administrator"), storage.database.session() as session:
-            change(session)
+    with pytest.raises(Conflict, match="only active administrator"), storage.database.session() as session:
+        users.set_state(session, second.id, "suspended")
     with storage.database.session() as session:
         users.set_state(session, first.id, "active")
-        assert users.set_role(session, second.id, "writer").role == "writer"
+        assert users.set_state(session, second.id, "suspended").state == "suspended"
 
 
 def test_users_are_listed_newest_first_page_by_page_and_by_part_of_the_address(storage: Storage) -> None:
@@ -148,11 +140,7 @@ def test_users_are_listed_newest_first_page_by_page_and_by_part_of_the_address(s
 
 def test_unknown_accounts_are_not_found(storage: Storage) -> None:
     with storage.database.session() as session:
-        for ask in (
-            users.get_user,
-            lambda s, i: users.set_state(s, i, "active"),
-            lambda s, i: users.set_role(s, i, "admin"),
-        ):
+        for ask in (users.get_user, lambda s, i: users.set_state(s, i, "active")):
             with pytest.raises(NotFound):
                 ask(session, "user-nobody")
 

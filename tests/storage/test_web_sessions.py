@@ -17,7 +17,9 @@ def test_a_token_finds_its_person_until_it_is_ended(storage: Storage) -> None:
         found = web_sessions.find(session, token)
         assert found is not None
         assert found.id == user.id
-        assert web_sessions.find_by_hash(session, hashlib.sha256(token.encode()).hexdigest()) is found
+        by_hash = web_sessions.find_by_hash(session, hashlib.sha256(token.encode()).hexdigest())
+        assert by_hash is not None
+        assert by_hash[1] is found
         web_sessions.end(session, token)
         assert web_sessions.find(session, token) is None
         assert web_sessions.find(session, another) is not None

@@ -1,11 +1,14 @@
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from celery import Celery
 from flask import Flask
+from sqlalchemy import text
 
+from app.admin import health
 from app.config import AppConfig
 from app.web.factory import create_app
 from storage import audit, base_models, clock, workers
@@ -194,3 +197,11 @@ def test_no_page_shows_what_anybody_wrote(app: Flask, chief: Person, ada: Person
         waiting += sorted(link for link in links if link not in seen and link not in waiting)
     assert len(seen) > 15
     assert canary in ada.browser.get(ada.url).text  # it is there, and its owner sees it
+
+
+def test_looking_at_the_platform_waits_for_no_writer(storage: Storage) -> None:
+    with storage.database.session() as writer:
+        writer.execute(text("UPDATE users SET state = state"))
+        began = time.monotonic()
+        assert health.look(storage).cache.reachable
+        assert time.monotonic() - began < 3

@@ -1,6 +1,7 @@
 """Text by way of HTTP: the same as the model's own generate, in pieces or whole, and never for nobody."""
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -10,10 +11,12 @@ import httpx
 import pytest
 import torch
 
+from app.api import completions
 from app.api.factory import build
 from app.api.services import Services
 from app.config import AppConfig
 from app.generation.engine import Engine
+from app.generation.sampling import SamplingParams
 from tests.app.api.people import Api, Person, publish, publish_random
 from tests.app.api.server_thread import served
 from tests.tiny_model import make_prefix
@@ -149,6 +152,27 @@ def test_a_caller_that_hangs_up_frees_its_row(narrow: Api, ann: Person, stream: 
     connection.close()
     assert eventually(lambda: narrow.engine.figures().running == 0)
     assert narrow.engine.figures().generated_tokens - finished < 240
+
+
+def test_a_caller_that_hangs_up_while_it_waits_frees_its_place(
+    narrow: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completions, "HUNG_UP_POLL_S", 0.02)
+    with narrow.engine.submit([1], SamplingParams(temperature=1, max_tokens=240), None):
+        connection = begin(narrow, ann)
+        assert eventually(lambda: narrow.engine.figures().waiting == 1)
+        connection.close()
+        assert eventually(lambda: narrow.engine.figures().waiting == 0 and narrow.engine.figures().running == 1)
+
+
+def test_a_prompt_that_can_not_fit_is_refused_before_it_is_tokenised(api: Api, ann: Person) -> None:
+    began = time.monotonic()
+    for prompt in ("word " * 180_000, ["word " * 180_000]):
+        error = api.complete(ann, api.base.name, prompt=prompt).json["error"]  # type: ignore[arg-type]
+        assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+        assert f"at most {api.base.context_length} tokens" in error["message"]
+        assert re.search(r"at least \d+ tokens", error["message"])
+    assert time.monotonic() - began < 1
 
 
 def test_a_full_engine_is_503_with_retry_after(narrow: Api, ann: Person) -> None:

@@ -106,10 +106,16 @@ def test_greedy_rows_take_the_likeliest_token_beside_rows_that_draw() -> None:
     assert [chosen[row] for row in (0, 2, 3)] == [best[row] for row in (0, 2, 3)]
 
 
+@pytest.mark.parametrize("temperature", [1e-46, 1e-9, 9e-7])
+def test_a_temperature_that_32_bits_cannot_divide_by_is_greedy(temperature: float) -> None:
+    assert SamplingParams(temperature=temperature).greedy
+    assert not SamplingParams(temperature=1e-6).greedy
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_tiny_temperature_is_greedy_and_never_overflows(dtype: torch.dtype) -> None:
+def test_a_tiny_temperature_takes_the_likeliest_and_never_overflows(dtype: torch.dtype) -> None:
     logits = (1000 * make_logits(3)).to(dtype)
-    assert sample(logits, [SamplingParams(temperature=1e-9)] * 3, [0.5] * 3) == logits.argmax(-1).tolist()
+    assert sample(logits, [SamplingParams(temperature=1e-6)] * 3, [0.5] * 3) == logits.argmax(-1).tolist()
 
 
 def test_the_last_number_below_one_still_draws_a_token_that_was_kept() -> None:

@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask import Flask
 
 from app.config import AppConfig
+from app.errors import ConfigurationError
 from app.web import throttle
 from app.web.factory import create_app
 from storage import crypto, users
@@ -89,6 +92,15 @@ def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(ada: Person
     assert ada.browser.get("/account").status_code == 302
 
 
+def test_signing_in_again_ends_the_session_one_had(ada: Person) -> None:
+    old = ada.browser.client.get_cookie("idiolect_session")
+    assert old is not None
+    ada.browser.post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    assert ada.browser.get("/account").status_code == 200
+    ada.browser.client.set_cookie("idiolect_session", old.value)
+    assert ada.browser.get("/account").status_code == 302
+
+
 def test_a_suspended_person_is_signed_out_at_the_next_request(browser: Browser, ada: Person, storage: Storage) -> None:
     assert ada.browser.get("/account").status_code == 200
     with storage.database.session() as session:
@@ -127,6 +139,40 @@ def test_too_many_wrong_passwords_are_slowed_down_for_that_address_alone(strict:
     assert browser.post("/signin", {"email": "else@example.org", "password": "no"}).status_code == 401
 
 
+def test_one_address_that_fails_for_many_people_is_slowed_down_for_all(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "FAILED_FROM_ADDRESS", "3 per 5 minutes")
+    browser = Browser.of(create_app(AppConfig(), storage))
+    tries = [failures(browser, f"person{number}@example.org", 1)[0] for number in range(4)]
+    assert tries == [401, 401, 401, 429]
+
+
+def failures_from(app: Flask, forwarded_for: str, count: int) -> list[int]:
+    browser = Browser.of(app)
+    form, headers = {"email": "ada@example.org", "password": "no"}, {"X-Forwarded-For": forwarded_for}
+    return [browser.post("/signin", form, headers=headers).status_code for _ in range(count)]
+
+
+def test_behind_a_proxy_a_stranger_locks_nobody_out(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "2 per 5 minutes")
+    app = create_app(AppConfig(trusted_proxies=1), storage)
+    assert failures_from(app, "203.0.113.7", 3)[-1] == 429
+    assert failures_from(app, "203.0.113.7, 198.51.100.1", 1) == [401]
+    assert failures_from(app, "made-up, 203.0.113.7", 1) == [429]
+
+
+def test_without_a_proxy_nobody_chooses_the_address_they_come_from(strict: Flask) -> None:
+    assert failures_from(strict, "203.0.113.7", 3)[-1] == 429
+    assert failures_from(strict, "198.51.100.1", 1) == [429]
+
+
+def test_the_number_of_proxies_is_read_and_checked() -> None:
+    assert AppConfig.from_env({"IDIOLECT_TRUSTED_PROXIES": "2"}).trusted_proxies == 2
+    with pytest.raises(ConfigurationError, match="IDIOLECT_TRUSTED_PROXIES must be 0 or more"):
+        AppConfig.from_env({"IDIOLECT_TRUSTED_PROXIES": "-1"})
+
+
 def test_good_sign_ins_are_not_counted(strict: Flask, storage: Storage) -> None:
     ada = join(strict, storage, "ada@example.org")
     for _ in range(3):
@@ -157,6 +203,18 @@ def test_the_first_administrators_link_works_once(browser: Browser, storage: Sto
     used = Browser.of(browser.app).get(link)
     assert used.status_code == 409
     assert "has been used" in used.text
+
+
+def test_two_who_follow_the_link_at_once_make_one_administrator(app: Flask, storage: Storage) -> None:
+    link, browsers = setup_link(storage), [Browser.of(app), Browser.of(app)]
+    forms = [
+        {"csrf_token": b.token(), "email": f"{n}@example.org", "password": PASSWORD} for n, b in enumerate(browsers)
+    ]
+    with ThreadPoolExecutor(2) as both:
+        done = both.map(lambda browser, form: browser.client.post(link, data=form).status_code, browsers, forms)
+    assert sorted(done) == [302, 409]
+    with storage.database.reading() as session:
+        assert len(users.list_users(session)) == 1
 
 
 def test_a_bad_first_administrator_is_explained(browser: Browser, storage: Storage) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from app.config import AppConfig
+from app.web import gateway, hang_ups
 from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import Browser
@@ -97,6 +98,74 @@ def test_a_caller_that_hangs_up_closes_the_upstream_request(web: Flask, upstream
         with httpx.stream("GET", f"{url}/v1/forever") as answer:
             next(answer.iter_bytes())
         assert upstream.hung_up.wait(5)
+
+
+def ask_and_leave_waiting(url: str, path: str, upstream: Upstream) -> socket.socket:
+    """A caller whose request has reached the API role and has no answer yet."""
+    seen = len(upstream.seen)
+    caller = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
+    caller.sendall(f"GET {path} HTTP/1.1\r\nHost: idiolect\r\n\r\n".encode())
+    deadline = time.monotonic() + 5
+    while len(upstream.seen) == seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(upstream.seen) == seen + 1
+    return caller
+
+
+@pytest.mark.parametrize("path", ["/v1/slow", "/v1/slow/stream"])
+def test_a_caller_that_hangs_up_before_any_answer_closes_the_upstream_request(
+    web: Flask, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(hang_ups, "LOOK_EVERY_S", 0.05)
+    with listening(web) as url:
+        caller = ask_and_leave_waiting(url, path, upstream)
+        assert not upstream.hung_up.wait(0.3)
+        caller.close()
+        assert upstream.hung_up.wait(5)
+
+
+def test_beyond_the_most_relays_at_once_callers_are_sent_away_and_pages_are_not(
+    storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hang_ups, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(gateway, "MOST_RELAYS", 1)
+    with listening(create_app(AppConfig(api_url=upstream.url), storage)) as url:
+        caller = ask_and_leave_waiting(url, "/v1/slow", upstream)
+        refused = httpx.get(f"{url}/v1/models")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+        assert refused.json()["error"]["type"] == "server_error"
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        caller.close()
+        assert upstream.hung_up.wait(5)
+        deadline = time.monotonic() + 5
+        while (again := httpx.get(f"{url}/v1/models").status_code) == 503 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert again == 418
+
+
+def test_places_come_back_whatever_came_of_the_request(
+    storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "MOST_RELAYS", 1)
+    client = create_app(AppConfig(api_url=upstream.url), storage).test_client()
+    for path, status in (("/v1/breaks", 502), ("/v1/models?" + "x" * 70_000, 400), ("/v1/models", 418)):
+        assert client.get(path, buffered=True).status_code == status
+    assert client.head("/v1/models", buffered=True).status_code == 418
+    assert client.get("/v1/models", buffered=True).status_code == 418
+
+
+def test_headers_that_are_not_ascii_pass_as_the_bytes_they_are(web: Flask, upstream: Upstream) -> None:
+    with listening(web) as url:
+        answer = httpx.get(f"{url}/v1/models", headers=[(b"user-agent", "Zoë".encode("latin-1"))])
+    assert answer.status_code == 418
+    assert upstream.seen[0].headers["user-agent"] == "Zoë"
+
+
+def test_an_address_that_cant_be_passed_on_is_a_400(web: Flask) -> None:
+    answer = web.test_client().get("/v1/models?" + "x" * 70_000)
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["error"]["type"] == "invalid_request_error"
 
 
 def test_an_api_that_is_down_is_said_in_openais_shape(storage: Storage) -> None:

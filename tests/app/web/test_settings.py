@@ -26,7 +26,8 @@ def test_a_key_is_shown_once_with_examples_for_ones_own_voice(ada: Person, stora
 def test_a_revoked_key_says_so_and_stops_working(ada: Person, storage: Storage) -> None:
     with storage.database.session() as session:
         key, secret = api_keys.create_key(session, ada.user.id, "old")
-    ada.browser.post(f"/account/keys/{key.id}/revoke")
+    for _ in range(2):  # the second changes nothing and is not recorded
+        ada.browser.post(f"/account/keys/{key.id}/revoke")
     with storage.database.session() as session:
         assert api_keys.authenticate(session, secret) is None
         (event,) = audit.list_events(session, action="key.revoked")
@@ -96,6 +97,15 @@ def test_leaving_erases_everything_and_hands_a_receipt(ada: Person, storage: Sto
         users.get_user(session, ada.user.id)
     with pytest.raises(KeyErased):
         storage.keys.data_key(ada.user.id)
+
+
+def test_the_last_administrator_stays_while_there_are_others(ada: Person, storage: Storage) -> None:
+    root = join(ada.browser.app, storage, "root@example.org", role="admin")
+    page = root.browser.post("/account/delete", {"word": "delete"})
+    assert page.status_code == 409
+    assert "only active administrator" in page.text
+    assert 'value="delete"' in page.text
+    assert root.browser.get("/account").status_code == 200
 
 
 def test_an_address_is_free_again_after_leaving(ada: Person) -> None:

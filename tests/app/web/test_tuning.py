@@ -171,6 +171,7 @@ def test_an_open_stream_pings_and_ends_when_the_person_is_suspended(
     ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning_pages, "PING_S", 0.05)
+    monkeypatch.setattr(tuning_pages, "CHECK_S", 0.05)
     claim = begin(ada)
     answer = ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False)
     stream = iter(answer.response)
@@ -179,6 +180,19 @@ def test_an_open_stream_pings_and_ends_when_the_person_is_suspended(
     with ada.storage.database.session() as session:
         users.set_state(session, ada.user.id, "suspended")
     assert b"ended" not in b"".join(stream)
+
+
+def test_a_stream_that_always_has_something_to_say_still_ends_when_the_person_is_suspended(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning_pages, "CHECK_S", 0.0)
+    claim = begin(ada)
+    stream = iter(ada.browser.client.get(f"/runs/{claim.run_id}/events", buffered=False).response)
+    assert b"event: progress" in next(stream)
+    with ada.storage.database.session() as session:
+        users.set_state(session, ada.user.id, "suspended")
+        run_claims.record_progress(session, claim, 40, measured(4))
+    assert list(stream) == []
 
 
 def test_an_open_stream_ends_when_its_voice_is_deleted(ada: Person) -> None:

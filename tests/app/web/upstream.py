@@ -62,6 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         upstream.seen.append(Seen(self.command, self.path, headers, body))
         if upstream.endless or self.path.startswith("/v1/forever"):
             self.stream_until_gone(upstream)
+        elif self.path.startswith("/v1/slow"):
+            self.think_until_gone(upstream)
         elif self.path.startswith("/v1/breaks"):
             self.break_off()
         elif b'"stream":true' in body.replace(b" ", b""):
@@ -111,6 +113,15 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             upstream.hung_up.set()
             self.close_connection = True
+
+    def think_until_gone(self, upstream: Upstream) -> None:
+        """Not a word of an answer, or of a stream's body, while the reader waits."""
+        if "stream" in self.path:
+            self.begin_stream()
+        self.connection.settimeout(10)
+        if self.connection.recv(1) == b"":
+            upstream.hung_up.set()
+        self.close_connection = True
 
     def break_off(self) -> None:
         if "stream" in self.path:

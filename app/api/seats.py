@@ -1,0 +1,57 @@
+"""How much one person may have going on at once in this process, whatever the number of their keys.
+
+Every generation and every event stream holds one of the server's threads (and a generation a row or a place in the
+queue) until it ends; nobody may hold them all. Knows no request and no engine.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.errors import AppError
+
+MAX_GENERATIONS = 16
+MAX_EVENT_STREAMS = 4
+
+
+class NoSeat(AppError):
+    """This person has as much going on as one may. most: how much that is; what: of what, in the plural."""
+
+    def __init__(self, most: int, what: str) -> None:
+        super().__init__(f"At most {most} {what} of one account at once.")
+        self.most = most
+        self.what = what
+
+
+class Seats:
+    """So many seats for each person. Safe to share between threads."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._taken: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, user_id: str) -> Iterator[None]:
+        """A seat for as long as this is open. Raises NoSeat at once instead of waiting for one."""
+        with self._lock:
+            if self._taken[user_id] >= self._most:
+                raise NoSeat(self._most, self._what)
+            self._taken[user_id] += 1
+        try:
+            yield
+        finally:
+            self._give_back(user_id)
+
+    def taken(self, user_id: str) -> int:
+        """How many this person holds now."""
+        with self._lock:
+            return self._taken[user_id]
+
+    def _give_back(self, user_id: str) -> None:
+        with self._lock:
+            self._taken[user_id] -= 1
+            if not self._taken[user_id]:
+                del self._taken[user_id]  # people come and go; the table must not grow with them
