@@ -33,8 +33,12 @@ NOT_FOR_A_DEMO = ("IDIOLECT_PUBLIC_URL", "IDIOLECT_MASTER_KEY", "IDIOLECT_MASTER
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo. Returns the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # a script's background job starts with SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         pieces = read_pieces(Path(options.samples) if options.samples else BUNDLED, options.author or None)
         say(_opening(pieces, options.samples, options.author))

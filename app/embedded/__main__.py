@@ -23,8 +23,12 @@ FAILED, REFUSED = 1, 2
 def main(arguments: list[str] | None = None) -> int:
     """Run until a signal. Returns the exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # a script's background job starts with SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         config = EmbeddedConfig.from_env(data_dir=options.data, port=options.port)
         with Supervisor(config, _report) as platform:

@@ -14,7 +14,9 @@ import pytest
 from celery import Celery
 from sqlalchemy import select
 
-from storage import crypto, schema, tuning_runs, workers
+from app.generation.engine import Engine
+from app.generation.sampling import SamplingParams
+from storage import crypto, prefixes, schema, tuning_runs, workers
 from storage.config import StorageConfig
 from storage.errors import IntegrityError
 from storage.models import PrefixVersion, TuningCheckpoint, TuningRun, User
@@ -24,6 +26,7 @@ from tests.factories import add_samples, first_voice, make_run, make_user
 from tests.servers import ValkeyServer, short_folder, start_valkey
 from tests.tiny_model import make_tiny, make_tokenizer, save_tiny
 from tuning import celery_app as queue
+from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Block, Split, WrittenText, build_split
 from tuning.prefix import Prefix
@@ -230,6 +233,12 @@ def test_two_people_trained_at_once_by_two_workers_leave_no_trace_in_each_others
         assert holds(blocks, canary)
         assert not holds(blocks, foreign)
         assert_cache_opens_for_its_owner_alone(platform, asked, stranger=people[foreign])
+    together = generations(platform, list(people.values()))
+    for canary, asked, text in zip(people, people.values(), together, strict=True):
+        (foreign,) = set(people) - {canary}
+        assert foreign not in text
+        assert [text] == generations(platform, [asked]), "a neighbour in the batch changed the answer"
+    assert together[0] != together[1], "both were answered in one voice"
 
 
 def test_a_shared_list_would_be_noticed() -> None:
@@ -321,6 +330,28 @@ def assert_cache_opens_for_its_owner_alone(platform: Platform, asked: Asked, str
     Prefix.from_bytes(crypto.unseal(keys.data_key(asked.user.id), sealed, *parts), parts[-1])
     with pytest.raises(IntegrityError):
         crypto.unseal(keys.data_key(stranger.user.id), sealed, *parts)
+
+
+def generations(platform: Platform, people: list[Asked]) -> list[str]:
+    """What each person's published voice writes, greedily, all in one batch."""
+    base = load_base_model(TuningConfig(platform.environment["IDIOLECT_BASE_MODEL"], device="cpu", num_threads=1))
+    engine = Engine(base, max_num_seqs=len(people), max_waiting=0)
+    engine.start()
+    try:
+        streams = [
+            engine.submit(
+                base.encode("Piece 7 of "), SamplingParams(temperature=0, max_tokens=60), prefix_of(base, asked)
+            )
+            for asked in people
+        ]
+        return [base.decode([token.id for token in stream]) for stream in streams]
+    finally:
+        engine.close()
+
+
+def prefix_of(base: BaseModel, asked: Asked) -> Prefix:
+    loaded = prefixes.load_prefix(asked.storage, asked.user.id, asked.voice_id)
+    return Prefix.from_bytes(loaded.data, base.fingerprint, dtype=base.dtype)
 
 
 def children_of(process: int) -> list[str]:
