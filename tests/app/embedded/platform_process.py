@@ -20,7 +20,9 @@ class PlatformProcess:
     """One platform. out, err: the lines it has written so far."""
 
     def __init__(self, data: Path, *, port: int = 0) -> None:
-        command = [sys.executable, "-m", "app.embedded", "--data", str(data), "--port", str(port)]
+        # As a script's background job starts it: with SIGINT ignored. Ctrl-C has to stop it all the same.
+        in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+        command = [*in_background, sys.executable, "-m", "app.embedded", "--data", str(data), "--port", str(port)]
         self.out: list[str] = []
         self.err: list[str] = []
         self.process = subprocess.Popen(
