@@ -13,7 +13,7 @@ from functools import cache, cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from storage import base_models, checkpoints, prefixes, run_claims, samples
+from storage import checkpoints, prefixes, run_claims, samples
 from storage.config import StorageConfig
 from storage.errors import IntegrityError, KeyErased, LostLease, NotFound
 from storage.run_claims import Claim
@@ -32,6 +32,7 @@ from tuning.errors import (
 from tuning.evaluation import Verdict, judge
 from tuning.heartbeat import Heartbeat
 from tuning.pool_child import is_worker_stopping, worker_name
+from tuning.registration import register
 from tuning.run_diary import RunDiary
 from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
 
@@ -63,15 +64,7 @@ class Bench:
     def base(self) -> BaseModel:
         """The frozen model: loaded, probed and registered at its first use, once per process."""
         base = load_base_model(self.config)
-        with self.storage.database.session() as session:
-            base_models.register(
-                session,
-                fingerprint=base.fingerprint,
-                name=base.name,
-                num_parameters=base.num_parameters,
-                context_length=base.context_length,
-                probe=base.probe_report.figures(),
-            )
+        register(self.storage, base)
         return base
 
 

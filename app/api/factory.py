@@ -19,7 +19,6 @@ from app.api.services import EXTENSION, Services
 from app.config import AppConfig
 from app.errors import AppError
 from app.generation.engine import Engine
-from storage import base_models
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.schema import require_current
@@ -27,6 +26,7 @@ from storage.store import Storage
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.errors import TuningError
+from tuning.registration import register
 
 VERSION = "1"
 CANNOT_START = 4  # gunicorn stops at this exit status of a worker instead of starting it again and again
@@ -52,7 +52,7 @@ def create_app(
         print(f"idiolect api: {' '.join(str(wrong).split())}", file=sys.stderr, flush=True)
         raise SystemExit(CANNOT_START) from None
     services = Services(config, storage, base, engine or _started_engine(base, config))
-    register_base_model(services)
+    register(services.storage, services.base)
     if engine is None:
         atexit.register(services.close)
     return build(services)
@@ -69,20 +69,6 @@ def _started_engine(base: BaseModel, config: AppConfig) -> Engine:
     engine = Engine(base, max_num_seqs=config.max_num_seqs, max_waiting=config.max_waiting)
     engine.start()
     return engine
-
-
-def register_base_model(services: Services) -> None:
-    """Write down which base model is served, so that the console and the pages can say so."""
-    base = services.base
-    with services.storage.database.session() as session:
-        base_models.register(
-            session,
-            fingerprint=base.fingerprint,
-            name=base.name,
-            num_parameters=base.num_parameters,
-            context_length=base.context_length,
-            probe=base.probe_report.figures(),
-        )
 
 
 def build(services: Services) -> APIFlask:
