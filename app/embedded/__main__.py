@@ -68,9 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", help=f"folder that keeps everything (default: IDIOLECT_DATA_DIR or {DEFAULT_DATA_DIR})"
     )
-    parser.add_argument(
-        "--port", type=int, help=f"port of the pages (default: IDIOLECT_PORT or {DEFAULT_PORT}; 0: any)"
-    )
+    parser.add_argument("--port", help=f"port of the pages (default: IDIOLECT_PORT or {DEFAULT_PORT}; 0: any)")
     return parser
 
 

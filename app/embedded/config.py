@@ -35,14 +35,12 @@ class EmbeddedConfig:
 
     @classmethod
     def from_env(
-        cls, env: Mapping[str, str] = os.environ, *, data_dir: str | None = None, port: int | None = None
+        cls, env: Mapping[str, str] = os.environ, *, data_dir: str | None = None, port: str | int | None = None
     ) -> Self:
         """Read the environment; the command line's values, where given, win. Raises ConfigurationError."""
-        if port is None:
-            port = _port(env)
         return cls(
             data_dir=Path(data_dir or env.get("IDIOLECT_DATA_DIR", "") or DEFAULT_DATA_DIR).absolute(),
-            port=port,
+            port=_port(env.get("IDIOLECT_PORT", "") if port is None else str(port)),
             environment=dict(env),
         )
 
@@ -51,8 +49,8 @@ class EmbeddedConfig:
         return replace(self, environment={name: value for name, value in self.environment.items() if name not in names})
 
 
-def _port(env: Mapping[str, str]) -> int:
+def _port(given: str) -> int:
     try:
-        return int(env.get("IDIOLECT_PORT", "") or DEFAULT_PORT)
+        return int(given or DEFAULT_PORT)
     except ValueError as wrong:
-        raise ConfigurationError(f"IDIOLECT_PORT must be a whole number, not {env['IDIOLECT_PORT']!r}") from wrong
+        raise ConfigurationError(f"the port (IDIOLECT_PORT) must be a whole number, not {given!r}") from wrong

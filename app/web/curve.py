@@ -14,11 +14,12 @@ class Curve:
 
     points: str
     base_y: float
-    last_x: float
-    last_y: float
     base_loss: float
     last_loss: float
     best_loss: float
+    best_x: float
+    best_y: float
+    best_step: int
     steps: int
 
 
@@ -34,15 +35,17 @@ def draw(metrics: Sequence[dict[str, Any]], max_steps: int) -> Curve | None:
     base = float(measured[-1]["base_held_out_loss"])
     right = max(max_steps, int(measured[-1]["step"]), 1)
     low, high = min(*losses, base), max(*losses, base)
+    best = losses.index(min(losses))
     spots = [(_x(int(m["step"]), right), _y(loss, low, high)) for m, loss in zip(measured, losses, strict=True)]
     return Curve(
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in spots),
         base_y=round(_y(base, low, high), 1),
-        last_x=round(spots[-1][0], 1),
-        last_y=round(spots[-1][1], 1),
         base_loss=base,
         last_loss=losses[-1],
-        best_loss=min(losses),
+        best_loss=losses[best],
+        best_x=round(spots[best][0], 1),
+        best_y=round(spots[best][1], 1),
+        best_step=int(measured[best]["step"]),
         steps=int(measured[-1]["step"]),
     )
 

@@ -18,3 +18,5 @@ def test_the_command_line_wins_over_the_environment_and_both_over_the_defaults()
 def test_a_port_that_is_none_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
         EmbeddedConfig.from_env({"IDIOLECT_PORT": wrong})
+    with pytest.raises(ConfigurationError, match=wrong):
+        EmbeddedConfig.from_env({}, port=wrong)

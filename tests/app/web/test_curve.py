@@ -25,8 +25,8 @@ def test_the_right_edge_is_the_most_steps_while_it_runs_and_the_last_step_after(
     running, ended = draw(metrics(2.0, 1.5), 40), draw(metrics(2.0, 1.5), 10)
     assert running is not None
     assert ended is not None
-    assert running.last_x == 25.0
-    assert ended.last_x == 100.0
+    assert running.points.split()[-1].startswith("25.0,")
+    assert ended.points.split()[-1].startswith("100.0,")
 
 
 def test_the_base_line_is_inside_the_box_when_the_voice_never_reaches_it() -> None:
@@ -39,4 +39,11 @@ def test_the_base_line_is_inside_the_box_when_the_voice_never_reaches_it() -> No
 def test_a_flat_curve_does_not_divide_by_nothing() -> None:
     curve = draw(metrics(2.0, 2.0), 10)
     assert curve is not None
-    assert curve.last_y == curve.base_y
+    assert curve.best_y == curve.base_y
+
+
+def test_the_mark_is_on_the_step_that_is_kept_not_on_the_last_one() -> None:
+    curve = draw(metrics(2.0, 1.5, 1.8), 20)
+    assert curve is not None
+    assert f"{curve.best_x:.1f},{curve.best_y:.1f}" == curve.points.split()[1]
+    assert (curve.best_loss, curve.last_loss) == (1.5, 1.8)
