@@ -97,7 +97,8 @@ def _step(base: BaseModel, learners: Sequence[Learner]) -> list[float]:
     token."""
     dealt = [learner.next_blocks() for learner in learners]
     owners = torch.tensor([number for number, blocks in enumerate(dealt) for _ in blocks], device=base.device)
-    losses = row_losses(base, [block for blocks in dealt for block in blocks], _stacked(base, learners, owners))
+    stacked = _stacked(base, learners, [len(blocks) for blocks in dealt])
+    losses = row_losses(base, [block for blocks in dealt for block in blocks], stacked)
     means = [losses[owners == number].sum() / num_tokens(blocks) for number, blocks in enumerate(dealt)]
     torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
     told = [float(mean.detach()) for mean in means]
@@ -106,14 +107,16 @@ def _step(base: BaseModel, learners: Sequence[Learner]) -> list[float]:
     return told
 
 
-def _stacked(base: BaseModel, learners: Sequence[Learner], owners: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values per layer, [rows, num_kv_heads, P, head_dim]: each row its owner's."""
+def _stacked(base: BaseModel, learners: Sequence[Learner], num_rows: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values per layer, [rows, num_kv_heads, P, head_dim]: `num_rows` neighbouring rows for each learner.
+
+    Expanded, not indexed: the gradient of an index adds up in whatever order threads come, and no two runs are alike.
+    """
     encoded = [learner.encoder() for learner in learners]
     layers = zip(*(zip(*keys_values, strict=True) for keys_values in encoded), strict=True)
-    return [
-        (
-            torch.stack([keys for keys, _ in layer]).to(base.dtype)[owners],
-            torch.stack([values for _, values in layer]).to(base.dtype)[owners],
-        )
-        for layer in layers
-    ]
+
+    def rows(tensors: Sequence[Tensor]) -> Tensor:
+        expanded = (one.expand(number, *one.shape) for one, number in zip(tensors, num_rows, strict=True))
+        return torch.cat(list(expanded)).to(base.dtype)
+
+    return [(rows([keys for keys, _ in layer]), rows([values for _, values in layer])) for layer in layers]

@@ -12,9 +12,10 @@ from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, WrittenText, build_split
 from tuning.errors import InvalidCheckpoint, Stopped
+from tuning.learner import Learner
 from tuning.prefix_encoder import Parametrisation
 from tuning.scoring import row_losses
-from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
+from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, _stacked, train_prefixes
 
 SETTINGS = TrainingSettings(
     num_virtual_tokens=4, hidden=16, learning_rate=0.05, tokens_per_step=200, max_steps=6, evaluate_every=2, patience=9
@@ -48,6 +49,25 @@ def furthest(one: TrainingResult | None, other: TrainingResult | None) -> float:
 
 def losses(result: TrainingResult) -> list[tuple[int, float | None, float | None]]:
     return [(look.step, look.train_loss, look.held_out_loss) for look in result.history]
+
+
+def steps_behind(tensor: Tensor) -> set[str]:
+    """Names of the operations that a backward pass from `tensor` runs through."""
+    names, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        if (node := waiting.pop()) is not None:
+            names.add(node.name())
+            waiting += [following for following, _ in node.next_functions]
+    return names
+
+
+def test_no_gradient_adds_up_in_an_order_that_threads_choose(base: BaseModel) -> None:
+    learners = [Learner(base, job_of(base, canary), SETTINGS) for canary in CANARIES[:2]]
+    by_index = learners[0].encoder()[0][0][None][torch.tensor([0, 0])]
+    assert "IndexBackward0" in steps_behind(by_index), "this is what would not be seen"
+    for keys, values in _stacked(base, learners, [3, 2]):
+        assert keys.shape[0] == values.shape[0] == 5
+        assert "IndexBackward0" not in steps_behind(keys) | steps_behind(values)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
