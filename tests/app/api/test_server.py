@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.conftest import sqlite_config
 from tests.tiny_model import save_tiny
 
 ROOT = Path(__file__).parents[3]
+PATIENCE_S = 60
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:app.api.server", "app.api.factory:create_app()")
 
 
@@ -50,8 +50,8 @@ def environment(config: StorageConfig, model_path: Path | str) -> dict[str, str]
     }
 
 
-def run(config: StorageConfig, model_path: Path | str, port: int = 0) -> "subprocess.Popen[str]":
-    command = [*COMMAND, "--bind", f"127.0.0.1:{port}"]
+def run(config: StorageConfig, model_path: Path | str, port: int = 0, *options: str) -> "subprocess.Popen[str]":
+    command = [*COMMAND, "--bind", f"127.0.0.1:{port}", *options]
     env = environment(config, model_path)
     return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -95,7 +95,8 @@ def running(config: StorageConfig, model_path: Path) -> Iterator[tuple[str, Pers
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = run(config, model_path, port)
+    # A server that holds its end up until the graceful time-out outlasts the patience of the test.
+    process = run(config, model_path, port, "--graceful-timeout", str(2 * PATIENCE_S))
     url = f"http://127.0.0.1:{port}"
     assert eventually(lambda: process.poll() is None and _answers(url), 90)
     yield url, person, process
@@ -126,15 +127,13 @@ def test_a_hang_up_frees_the_row_and_sigterm_ends_open_streams_at_once(
     assert eventually(lambda: not _busy(url)(), 3)
     oversized = httpx.post(f"{url}/v1/completions", content=b"x" * (5 << 20), headers=person.headers)
     assert oversized.status_code == 413
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, headers=person.headers, timeout=20) as cut:
+    with httpx.stream("POST", f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S) as cut:
         lines = (line for line in cut.iter_lines() if line)
         next(lines)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         *_, last = lines
     told = json.loads(last.removeprefix("data: "))
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert told["error"]["code"] == "server_stopping"
-    assert time.monotonic() - began < 6
     assert process.returncode == 0
     assert all(json.loads(line)["event"] for line in out.splitlines())

@@ -11,6 +11,7 @@ from typing import Any
 
 PIECES = ("Dear ", "all, ", "hello.")
 GAP_S = 0.05
+PATIENCE_S = 60.0
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Upstream:
     hung_up: threading.Event = field(default_factory=threading.Event)
     pieces: tuple[str, ...] = PIECES
     endless: bool = False  # every answer goes on until its reader leaves
+    read: threading.Semaphore | None = None  # where set, a stream's reader releases it to be sent the next piece
 
 
 @contextmanager
@@ -101,7 +103,11 @@ class Handler(BaseHTTPRequestHandler):
         self.begin_stream()
         for piece in upstream.pieces:
             self.chunk({"choices": [{"text": piece}]})
-            time.sleep(GAP_S)
+            if upstream.read is None:
+                time.sleep(GAP_S)
+            elif not upstream.read.acquire(timeout=PATIENCE_S):
+                self.close_connection = True
+                return
         self.wfile.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
 
     def stream_until_gone(self, upstream: Upstream) -> None:
