@@ -1,7 +1,7 @@
 """How figures, times and words are put on a page. Knows no view and no storage."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from flask import Flask
@@ -41,13 +41,14 @@ def ordinal(position: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: '40 s', '3 min', '1 h 20 min'."""
+    """Seconds as people say them: '40 s', '3 min', '1 h', '1 h 20 min'."""
     whole = max(1, round(seconds or 0))
     if whole < MINUTE_S:
         return f"{whole} s"
     if whole < HOUR_S:
         return f"{round(whole / MINUTE_S)} min"
-    return f"{whole // HOUR_S} h {whole % HOUR_S // MINUTE_S} min"
+    hours, minutes = whole // HOUR_S, whole % HOUR_S // MINUTE_S
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def when(at: float | None) -> Markup:
@@ -58,6 +59,12 @@ def when(at: float | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         moment.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{moment.day} {moment.strftime('%b %Y, %H:%M')} UTC"
     )
+
+
+def day(iso: str) -> Markup:
+    """A <time> element for an ISO date, which has no zone; times.js puts it in the reader's own manner."""
+    given = date.fromisoformat(iso)
+    return Markup('<time datetime="{}">{}</time>').format(iso, f"{given.day} {given.strftime('%b %Y')}")
 
 
 def size(num_bytes: int) -> str:
@@ -79,7 +86,7 @@ def figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 def install(app: Flask) -> None:
     """Give templates these as filters and functions."""
-    for show in (number, bits, percent, ordinal, duration, when, size):
+    for show in (number, bits, percent, ordinal, duration, when, day, size):
         app.add_template_filter(show)
     for make in (plural, preview, figure):
         app.add_template_global(make)

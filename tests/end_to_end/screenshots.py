@@ -1,27 +1,23 @@
-"""`python -m tests.end_to_end.screenshots OUT_DIR`: every page for writers, at two widths and in both themes, with
-made-up people at each state. For looking at; no test."""
+"""`python -m tests.end_to_end.screenshots OUT_DIR`: every page at two widths and in both themes, with made-up people at
+each state. For looking at; no test. The pages for writers are here, the others' modules can also be run alone."""
 
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from flask import Flask
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, FilePayload, Page
 
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
-from storage import base_models, schema
-from storage.config import StorageConfig
+from storage import base_models
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, begin, end, publish
 from tests.app.web.upstream import serve
-from tests.end_to_end.browsing import DESKTOP, PHONE, launched, overflow
+from tests.end_to_end import console_screenshots, reference_screenshots
+from tests.end_to_end.album import LOOKS, Album, empty_storage
+from tests.end_to_end.browsing import launched
 from tests.factories import SAMPLE_TEXTS
 
 TITLES = ("The ferry", "Wobbly tables", "A letter about the roof, which turned into something else", None, "The shop")
@@ -33,42 +29,6 @@ NO_BETTER = {
     "reason": "On your newest pieces the trained voice needed more bits a character than the base model.",
 }
 GAVE_UP = "Training was interrupted 3 times, so it was given up. Nothing of yours is lost."
-Look = tuple[ViewportSize, Literal["light", "dark"]]
-LOOKS: tuple[Look, ...] = ((DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark"))
-
-
-@dataclass
-class Album:
-    """Where the pictures go, and the browser that takes them."""
-
-    folder: Path
-    browser: Browser
-    app: Flask
-    url: str
-
-    def take(
-        self,
-        name: str,
-        path: str,
-        person: Person | None = None,
-        act: Callable[[Page], None] | None = None,
-        looks: Sequence[Look] = LOOKS,
-    ) -> None:
-        """One page in every look, after `act`."""
-        for size, scheme in looks:
-            context = self.browser.new_context(viewport=size, color_scheme=scheme, base_url=self.url)
-            cookie = person.browser.client.get_cookie("idiolect_session") if person else None
-            if cookie:
-                context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.url}])
-            page = context.new_page()
-            page.goto(path)
-            if act:
-                act(page)
-            page.wait_for_timeout(150)
-            page.screenshot(path=self.folder / f"{name}-{size['width']}-{scheme}.png", full_page=True)
-            if overflow(page) > 0:
-                print(f"{name} is {overflow(page)} pixels wider than {size['width']}")
-            context.close()
 
 
 def add_samples(person: Person) -> None:
@@ -92,12 +52,11 @@ def write_something(page: Page) -> None:
 def add_badly(page: Page) -> None:
     """A short paste beside two files that can't be read."""
     page.get_by_label("Paste something you wrote").fill("Too short.")
-    page.get_by_label("Files (").set_input_files(
-        [
-            {"name": "scan.txt", "mimeType": "text/plain", "buffer": bytes(range(256))},
-            {"name": "empty.md", "mimeType": "text/markdown", "buffer": b""},
-        ]
-    )
+    files: list[FilePayload] = [
+        {"name": "scan.txt", "mimeType": "text/plain", "buffer": bytes(range(256))},
+        {"name": "empty.md", "mimeType": "text/markdown", "buffer": b""},
+    ]
+    page.get_by_label("Files (").set_input_files(files)
     page.get_by_role("button", name="Add", exact=True).click()
 
 
@@ -175,16 +134,10 @@ def leave(page: Page) -> None:
     page.get_by_role("button", name="Delete my account").click()
 
 
-def main(folder: Path) -> None:
-    """Take every picture."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as data, serve() as upstream, launched() as browser:
-        upstream.pieces = tuple(f"{word} " for word in ON.split())
-        config = StorageConfig(
-            f"sqlite:///{data}/data.db", f"sqlite:///{data}/keys.db", "redis://127.0.0.1:1", bytes(32)
-        )
-        schema.upgrade(config)
-        storage = Storage.open(config)
+def take_all(folder: Path, browser: Browser) -> None:
+    """Every page for writers."""
+    with serve() as upstream, empty_storage() as storage:
+        upstream.pieces = tuple(f" {word}" for word in ON.split())
         with storage.database.session() as session:
             base_models.register(
                 session, fingerprint="f" * 64, name="idiolect-base", num_parameters=1, context_length=512, probe={}
@@ -195,7 +148,15 @@ def main(folder: Path) -> None:
             strangers(album)
             writer_at_each_state(album, storage)
             old_hand(album, storage)
-        storage.close()
+
+
+def main(folder: Path) -> None:
+    """Take every picture there is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with launched() as browser:
+        take_all(folder, browser)
+        console_screenshots.take_all(folder, browser)
+        reference_screenshots.take_all(folder, browser)
 
 
 if __name__ == "__main__":

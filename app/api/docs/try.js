@@ -29,7 +29,9 @@ function listOperations(spec) {
 function operationButton(entry) {
   const button = element("button", "", { type: "button", title: entry.operation.summary || "" });
   button.dataset.operation = `${entry.method} ${entry.path}`;
-  button.append(element("span", entry.method, { class: "method" }), element("span", entry.path, { class: "path" }));
+  const path = element("span", "", { class: "path" });
+  path.append(...entry.path.split(/(?=\/)/).flatMap((step) => [document.createElement("wbr"), step]));
+  button.append(element("span", entry.method, { class: "method" }), path);
   button.addEventListener("click", () => {
     for (const other of document.querySelectorAll("nav button")) other.removeAttribute("aria-current");
     button.setAttribute("aria-current", "true");

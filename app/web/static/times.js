@@ -1,4 +1,4 @@
-// Puts every <time> in the reader's own zone and manner: "today 14:02", else the date.
+// Puts every <time> in the reader's own zone and manner: "today 14:02", else the date. A bare date has no zone.
 (function () {
   "use strict";
   const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -18,6 +18,10 @@
       if (isNaN(moment)) continue;
       time.title = moment.toString();
       time.textContent = said(moment);
+    }
+    for (const time of root.querySelectorAll("time[datetime]:not([datetime*='T'])")) {
+      const noon = new Date(time.dateTime + "T12:00");
+      if (!isNaN(noon)) time.textContent = dayAndYear.format(noon);
     }
   }
 

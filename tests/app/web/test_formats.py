@@ -11,7 +11,8 @@ def test_numbers_have_thousands_and_words_their_plural() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "1 s"), (40, "40 s"), (150, "2 min"), (4800, "1 h 20 min"), (None, "1 s")]
+    ("seconds", "said"),
+    [(0.2, "1 s"), (40, "40 s"), (150, "2 min"), (4800, "1 h 20 min"), (3600, "1 h"), (None, "1 s")],
 )
 def test_durations_are_said_as_people_do(seconds: float | None, said: str) -> None:
     assert formats.duration(seconds) == said
@@ -30,6 +31,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 def test_times_carry_their_moment_for_the_browser() -> None:
     assert formats.when(0) == '<time datetime="1970-01-01T00:00:00Z">1 Jan 1970, 00:00 UTC</time>'
+    assert formats.day("2026-05-02") == '<time datetime="2026-05-02">2 May 2026</time>'
 
 
 def test_a_sample_without_a_title_is_called_by_its_first_words() -> None:

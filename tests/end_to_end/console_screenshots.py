@@ -1,0 +1,118 @@
+"""`python -m tests.end_to_end.console_screenshots OUT_DIR`: every page of the administrators' console, with made-up
+people and runs at each state, a queue and a cache that answer and then do not. For looking at; no test."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from app.config import AppConfig
+from app.web.factory import create_app
+from storage import tuning_runs, users
+from storage.store import Storage
+from tests.app.web.browser import Person, join
+from tests.app.web.serving import listening
+from tests.end_to_end import console_states
+from tests.end_to_end.album import LOOKS, Album, empty_storage
+from tests.end_to_end.browsing import launched
+from tests.servers import Valkey, running_valkey
+
+PAGES = (
+    ("overview", ""),
+    ("users", "users"),
+    ("runs", "runs"),
+    ("workers", "workers"),
+    ("cache", "cache"),
+    ("base-models", "base-models"),
+    ("audit", "audit"),
+)
+
+
+def suspend(page: Page) -> None:
+    """Suspend whoever's page this is, after letting them back in where they were shut out already."""
+    if (back := page.get_by_role("button", name="Let back in")).is_visible():
+        back.click()
+    page.get_by_role("button", name="Suspend").click()
+    page.get_by_role("button", name="Let back in").wait_for()
+
+
+def erase(page: Page, typed: str) -> None:
+    """Ask for an erasure."""
+    page.get_by_label("to go on").fill(typed)
+    page.get_by_role("button", name="Erase for good").click()
+
+
+def first_day(album: Album, chief: Person) -> None:
+    """Where nobody has done anything yet."""
+    for name, path in PAGES[:1] + PAGES[2:6]:
+        album.take(f"console-{name}-empty", f"/admin/{path}", chief)
+
+
+def busy_day(album: Album, storage: Storage, chief: Person) -> Person:
+    """Everything at once; somebody whose page can be acted on."""
+    console_states.platform_set_up(storage)
+    anna, published = console_states.old_hand(album.app, storage)
+    console_states.read_prefixes(anna)
+    runs = console_states.runs_at_each_state(album.app, storage) | {"published": published}
+    with storage.database.session() as session:
+        guest = users.set_state(session, join(album.app, storage, "guest@example.org").user.id, "suspended")
+    for name, path in PAGES:
+        album.take(f"console-{name}", f"/admin/{path}", chief)
+    for state, run_id in runs.items():
+        album.take(f"console-run-{state}", f"/admin/runs/{run_id}", chief)
+    album.take("console-user", f"/admin/users/{anna.user.id}", chief)
+    album.take("console-user-new", f"/admin/users/{guest.id}", chief)
+    album.take("console-user-self", f"/admin/users/{chief.user.id}", chief)
+    album.take("console-users-none", "/admin/users?q=nobody", chief)
+    album.take("console-runs-filtered", "/admin/runs?state=failed", chief)
+    album.take("console-runs-none", "/admin/runs?state=paused", chief)
+    album.take("console-audit-filtered", "/admin/audit?action=run.failed", chief)
+    with storage.database.session() as session:
+        tuning_runs.cancel_run(session, user_id=None, run_id=runs["running"], actor_id=chief.user.id)
+    album.take("console-run-cancelling", f"/admin/runs/{runs['running']}", chief)
+    return anna
+
+
+def deeds(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
+    """Suspending and erasing, with what the page says before and after."""
+    page_of = f"/admin/users/{anna.user.id}"
+    album.take("console-suspended", page_of, chief, suspend)
+    album.take("console-erase-refused", page_of, chief, partial(erase, typed="ana@example.org"))
+    for number, look in enumerate(LOOKS):
+        leaving = join(album.app, storage, f"leaving{number}@example.org").user
+        album.take("console-erased", f"/admin/users/{leaving.id}", chief, partial(erase, typed=leaving.email), [look])
+
+
+def take_all(folder: Path, browser: Browser) -> None:
+    """Every page of the console."""
+    with running_valkey() as servers, empty_storage(servers.cache_url) as storage:
+        os.environ["IDIOLECT_BROKER_URL"] = servers.broker_url  # read at the queue's first use
+        app = create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
+        with console_states.ago(24 * 13):
+            chief = join(app, storage, "chief@example.org", role="admin")
+        with listening(app) as url:
+            album = Album(folder, browser, app, url)
+            first_day(album, chief)
+            deeds(album, storage, chief, busy_day(album, storage, chief))
+            nothing_answers(album, servers, chief)
+
+
+def nothing_answers(album: Album, servers: Valkey, chief: Person) -> None:
+    """The same once broker and cache have ended."""
+    servers.broker.stop()
+    servers.cache.stop()
+    for name in ("overview", "workers", "cache"):
+        album.take(f"console-{name}-silent", f"/admin/{dict(PAGES)[name]}", chief)
+
+
+def main(folder: Path) -> None:
+    """Take these pictures only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with launched() as browser:
+        take_all(folder, browser)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
