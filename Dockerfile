@@ -24,5 +24,4 @@ USER idiolect
 ENV OMP_WAIT_POLICY=PASSIVE HF_HOME=/models PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 
 EXPOSE 8000 8001
-CMD ["python", "-m", "gunicorn", "--worker-class=gthread", "--workers=2", "--threads=64", "--no-control-socket", \
-     "--bind=0.0.0.0:8000", "app.web.factory:create_app()"]
+CMD ["python", "-m", "gunicorn", "--config=python:app.web.server", "--bind=0.0.0.0:8000", "app.web.factory:create_app()"]

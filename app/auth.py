@@ -5,7 +5,6 @@ torch. A gateway token lives for two minutes, is good only while the browser ses
 reaches the browser.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +29,7 @@ class Caller:
 
 def issue_gateway_token(storage: Storage, *, user_id: str, session_token: str) -> str:
     """A bearer token for the person who is signed in with this session token (the cookie's value)."""
-    payload = {"user": user_id, "session": hashlib.sha256(session_token.encode()).hexdigest()}
+    payload = {"user": user_id, "session": web_sessions.hashed(session_token)}
     return GATEWAY_PREFIX + str(_serializer(storage).dumps(payload))
 
 
@@ -72,14 +71,9 @@ def _by_gateway_token(storage: Storage, token: str, max_age_s: int | None) -> Ca
         payload = _serializer(storage).loads(token, max_age=max_age_s)
     except BadSignature:
         return None
-    with storage.database.reading() as session:
-        found = web_sessions.find_by_hash(session, payload["session"])
-    if found is None or found[1].id != payload["user"]:
+    user = web_sessions.recognise(storage.database, payload["session"])
+    if user is None or user.id != payload["user"]:
         return None
-    signed_in, user = found
-    if web_sessions.is_touch_due(signed_in):
-        with storage.database.session() as session:
-            web_sessions.touch(session, signed_in.token_hash)
     return Caller(user_id=user.id, credential=f"session-{payload['session'][:16]}", kind="gateway")
 
 

@@ -7,7 +7,13 @@ from typing import Self
 
 from app.errors import ConfigurationError
 
-API_THREADS = 160  # of the API role's one process; each open answer holds one
+# Each open answer holds one of a process's threads; what is left over serves everything that ends quickly.
+API_THREADS = 160  # of the API role's one process
+API_EVENT_STREAMS = 24  # of them, followed trainings hold at most
+WEB_PROCESSES = 2
+WEB_THREADS = 160  # of each process of the web role
+WEB_EVENT_STREAMS = 32  # of them, pages that watch a training hold at most
+WEB_RELAYS = 112  # and requests to the API role; the two processes together ask for more than it admits
 
 
 @dataclass(frozen=True)
@@ -17,8 +23,8 @@ class AppConfig:
     public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
     max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
-    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows
-        it must stay below API_THREADS, so that the health check always finds one.
+    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
+        API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
@@ -47,14 +53,26 @@ class AppConfig:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
         if self.max_waiting < 0:
             raise ConfigurationError(f"IDIOLECT_MAX_WAITING must be 0 or more, not {self.max_waiting}")
-        if self.max_num_seqs + self.max_waiting >= API_THREADS:
+        if self.max_num_seqs + self.max_waiting >= API_THREADS - API_EVENT_STREAMS:
             raise ConfigurationError(
-                f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS} together "
-                f"(the API's threads), not {self.max_num_seqs + self.max_waiting}"
+                f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS - API_EVENT_STREAMS} "
+                f"together (the API's {API_THREADS} threads, less {API_EVENT_STREAMS} for event streams), "
+                f"not {self.max_num_seqs + self.max_waiting}"
             )
         for name, url in (("IDIOLECT_PUBLIC_URL", self.public_url), ("IDIOLECT_API_URL", self.api_url)):
             if not url.startswith(("http://", "https://")):
                 raise ConfigurationError(f"{name} must start with http:// or https://, not {url!r}")
+
+    @property
+    def caution(self) -> str | None:
+        """What works and had better be mended all the same, in one sentence; None where there is nothing."""
+        if self.trusted_proxies or not self.public_url.startswith("https://"):
+            return None
+        return (
+            "IDIOLECT_PUBLIC_URL is https and IDIOLECT_TRUSTED_PROXIES is 0: behind a TLS proxy all visitors count as "
+            "one, so anybody's wrong passwords can block everybody's sign-in; set it to the number of proxies in "
+            "front of the web role, usually 1"
+        )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:

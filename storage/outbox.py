@@ -9,10 +9,9 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from storage import clock
-from storage.models import CLAIMED_STATES, OutboxMessage, TuningRun
+from storage.models import OutboxMessage, TuningRun
 
-FORGOTTEN_AFTER_S = 120.0
-FORGOTTEN_WHILE_BUSY_AFTER_S = 600.0  # a message may well wait this long behind a run that is being trained
+FORGOTTEN_AFTER_S = 120.0  # from the queue to a claim: the worker may have to load its model first
 
 
 def add(session: Session, run_id: str) -> None:
@@ -39,13 +38,12 @@ def settle(session: Session, run_id: str) -> None:
 
 
 def remind(session: Session) -> list[str]:
-    """Announce again what the queue has forgotten (its server lost its data): runs that wait though
-    every message was sent two minutes ago or more (ten while any worker is busy). Their ids."""
-    busy = session.scalar(select(TuningRun.id).where(TuningRun.state.in_(CLAIMED_STATES)).limit(1)) is not None
-    patience_s = FORGOTTEN_WHILE_BUSY_AFTER_S if busy else FORGOTTEN_AFTER_S
+    """Announce again what the queue has forgotten (its server lost its data): runs that wait though every message was
+    sent FORGOTTEN_AFTER_S ago or more. Their ids. Only for a queue that was seen to be empty: one that still holds its
+    messages would hold each run's twice, then three times."""
     lately = exists().where(
         OutboxMessage.run_id == TuningRun.id,
-        func.coalesce(OutboxMessage.sent_at, clock.now()) > clock.now() - patience_s,
+        func.coalesce(OutboxMessage.sent_at, clock.now()) > clock.now() - FORGOTTEN_AFTER_S,
     )
     forgotten = list(session.scalars(select(TuningRun.id).where(TuningRun.state == "queued", ~lately)))
     for run_id in forgotten:

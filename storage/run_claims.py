@@ -136,8 +136,7 @@ def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> 
 
 
 def expire_leases(session: Session) -> list[str]:
-    """Put runs whose worker has gone silent back in the queue; their ids. Also those that the queue seems to have
-    forgotten. Their messages are in the outbox."""
+    """Put runs whose worker has gone silent back in the queue; their ids. Their messages are in the outbox."""
     at = clock.now()
     requeued = session.execute(
         _quietly(update(TuningRun))
@@ -151,7 +150,7 @@ def expire_leases(session: Session) -> list[str]:
         session.add(_event(run_id, user_id, message, {}, "warn"))
         audit.record(session, "run.requeued", subject_id=run_id)
     session.flush()
-    return [run_id for run_id, _ in requeued] + outbox.remind(session)
+    return [run_id for run_id, _ in requeued]
 
 
 def _end(

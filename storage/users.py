@@ -34,7 +34,13 @@ def sign_up(
     hasher: PasswordHasher = passwords.HASHER,
 ) -> User:
     """Make an account with its data key and a first voice. Raises InvalidAccount, Conflict (the address is taken)."""
-    user = User(
+    return add(session, keys, account(email=email, password=password, role=role, hasher=hasher))
+
+
+def account(*, email: str, password: str, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
+    """An account to `add`. Hashes its password, so make it before a transaction holds anything. Raises
+    InvalidAccount."""
+    return User(
         id=new_id("user"),
         email=_checked_email(email),
         password_hash=passwords.hashed(_checked_password(password), hasher),
@@ -42,6 +48,10 @@ def sign_up(
         state="active",
         created_at=clock.now(),
     )
+
+
+def add(session: Session, keys: KeyStore, user: User) -> User:
+    """Keep a new account, and make its data key and first voice. Raises Conflict (the address is taken)."""
     try:
         with session.begin_nested():
             session.add(user)
@@ -49,7 +59,7 @@ def sign_up(
         raise Conflict("There is already an account with this address: sign in, or use another address.") from None
     keys.create(user.id)
     voices.create_voice(session, user.id, FIRST_VOICE)
-    audit.record(session, "user.signed_up", actor_id=user.id, subject_id=user.id, role=role)
+    audit.record(session, "user.signed_up", actor_id=user.id, subject_id=user.id, role=user.role)
     return user
 
 
@@ -111,6 +121,17 @@ def set_state(session: Session, user_id: str, state: UserState) -> User:
     return user
 
 
+def set_role(session: Session, user_id: str, role: Role) -> User:
+    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator. The
+    caller records who did it."""
+    user = get_user(session, user_id)
+    if role != "admin":
+        _keep_one_administrator(session, user)
+    user.role = role
+    session.flush()
+    return user
+
+
 def has_admin(session: Session) -> bool:
     """Whether there is any administrator, suspended or not."""
     return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
@@ -155,7 +176,10 @@ def _keep_one_administrator(session: Session, user: User) -> None:
         return
     active = select(User.id).where(User.role == "admin", User.state == "active").order_by(User.id)
     if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
-        raise Conflict("This is the only active administrator, and there must be one: nothing was changed.")
+        raise Conflict(
+            "This is the only active administrator, and there must be one: nothing was changed. "
+            "Make somebody else an administrator first, on their page in the console."
+        )
 
 
 def _has_others(session: Session, user_id: str) -> bool:
@@ -184,12 +208,15 @@ def _checked_password(password: str) -> str:
 __all__ = [
     "FIRST_VOICE",
     "InvalidAccount",
+    "account",
+    "add",
     "change_password",
     "erase_user",
     "finish_erasures",
     "get_user",
     "has_admin",
     "list_users",
+    "set_role",
     "set_state",
     "sign_up",
     "verify_password",

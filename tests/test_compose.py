@@ -76,6 +76,11 @@ def test_the_image_holds_what_the_commands_need_and_no_more() -> None:
         assert f"!{name}" in ignored
 
 
+def test_the_image_by_itself_runs_the_web_role_as_the_compose_file_does() -> None:
+    (command,) = re.findall(r"^CMD (.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert json.loads(command) == SERVICES["web"]["command"]
+
+
 @dataclass(frozen=True)
 class Stack:
     """The services as plain processes. ports: of broker, cache, web and api on this machine."""

@@ -70,10 +70,12 @@ class Sweeper:
         """One turn. Storage that is away is logged, and met again at the next turn."""
         with self._turn:
             try:
-                run_id = self._beat()
+                run_id, waiting = self._beat(), queue_length()
                 self._expire_leases()
+                if waiting == 0:
+                    self._remind()
                 self._empty_outbox()
-                self._watch(queue_length(), run_id)
+                self._watch(waiting, run_id)
             except (SQLAlchemyError, StorageError) as away:
                 logger.warning("a sweep was cut short (%s)", type(away).__name__)
 
@@ -96,7 +98,13 @@ class Sweeper:
         with self._storage.database.session() as session:
             expired = run_claims.expire_leases(session)
         for run_id in expired:
-            logger.warning("run %s: its worker went silent or its message was lost, so it is sent again", run_id)
+            logger.warning("run %s: its worker went silent, so it is queued again", run_id)
+
+    def _remind(self) -> None:
+        with self._storage.database.session() as session:
+            forgotten = outbox.remind(session)
+        for run_id in forgotten:
+            logger.warning("run %s: it waits and the queue is empty, so it is sent again", run_id)
 
     def _empty_outbox(self) -> None:
         with self._storage.database.reading() as session:

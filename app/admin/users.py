@@ -1,4 +1,4 @@
-"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, erase."""
+"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, make administrator, erase."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -7,14 +7,16 @@ from app.web.session import me, storage
 from storage import api_keys, audit, overview, tuning_runs, voices
 from storage import users as user_store
 from storage.errors import Conflict
-from storage.models import User, UserState
+from storage.models import Role, User, UserState
 
 users = Blueprint("users", __name__, url_prefix="/users")
 PAGE = 50
 NEWEST_RUNS = 10
-NEWS: dict[UserState, str] = {
+NEWS: dict[UserState | Role, str] = {
     "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
     "active": "Active again. They can sign in, and their API keys work.",
+    "admin": "An administrator now. They find the console in their menu at once.",
+    "writer": "A writer again. The console is closed to them from now on; nothing of theirs was deleted.",
 }
 NOT_YOURSELF = "You can't do that to your own account. Ask another administrator."
 
@@ -53,29 +55,51 @@ def suspend(user_id: str) -> ResponseReturnValue:
     if user_id == me().id:
         flash(NOT_YOURSELF, "error")
     else:
-        change_state(user_id, "suspended", "user.suspended")
+        change(user_id, "suspended", "user.suspended")
     return redirect(url_for("admin.users.show", user_id=user_id))
 
 
 @users.post("/<user_id>/unsuspend")
 def unsuspend(user_id: str) -> ResponseReturnValue:
     """Let a person back in."""
-    change_state(user_id, "active", "user.unsuspended")
+    change(user_id, "active", "user.unsuspended")
     return redirect(url_for("admin.users.show", user_id=user_id))
 
 
-def change_state(user_id: str, state: UserState, action: str) -> None:
+@users.post("/<user_id>/make-administrator")
+def make_administrator(user_id: str) -> ResponseReturnValue:
+    """Let a person into the console."""
+    change(user_id, "admin", "user.made_administrator")
+    return redirect(url_for("admin.users.show", user_id=user_id))
+
+
+@users.post("/<user_id>/make-writer")
+def make_writer(user_id: str) -> ResponseReturnValue:
+    """Shut an administrator out of the console; nothing of theirs is lost."""
+    if user_id == me().id:
+        flash(NOT_YOURSELF, "error")
+    else:
+        change(user_id, "writer", "user.made_writer")
+    return redirect(url_for("admin.users.show", user_id=user_id))
+
+
+def change(user_id: str, wanted: UserState | Role, action: str) -> None:
     """Set it and say so in the audit trail, in one transaction; nothing when it is so already. Raises NotFound."""
     try:
         with storage().database.session() as session:
-            if user_store.get_user(session, user_id).state == state:
+            user = user_store.get_user(session, user_id)
+            if wanted in (user.state, user.role):
                 return
-            user_store.set_state(session, user_id, state)
+            match wanted:
+                case "admin" | "writer":
+                    user_store.set_role(session, user_id, wanted)
+                case "active" | "suspended":
+                    user_store.set_state(session, user_id, wanted)
             audit.record(session, action, actor_id=me().id, subject_id=user_id)
     except Conflict as wrong:
         flash(str(wrong), "error")
         return
-    flash(NEWS[state])
+    flash(NEWS[wanted])
 
 
 @users.post("/<user_id>/erase")

@@ -15,9 +15,10 @@ from flask import Response, jsonify, request
 from app.api.completion_schemas import Choice, Completion, CompletionRequest, Usage
 from app.api.errors import refused
 from app.api.request_log import note
-from app.api.server_sent_events import DONE, error_event, event, event_stream, hung_up
+from app.api.server_sent_events import DONE, error_event, event, event_stream
 from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
+from app.callers import hung_up
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import GenerationStream, Token
 from app.generation.text_stream import TextPiece, TextStream
@@ -37,7 +38,7 @@ blueprint = APIBlueprint("completions", __name__, url_prefix="/v1", tag="Complet
 def create_completion(body: CompletionRequest) -> Response:
     """Go on from a prompt, in the base model's voice or your own.
 
-    With stream: true the answer is a stream of server-sent events: a chunk each, then data: [DONE].
+    With stream: true the answer is a stream of server-sent events, a chunk each, and data: [DONE] at its end.
     """
     with ExitStack() as held:  # the caller's seat and the row: given back here, or when a streamed answer is closed
         held.enter_context(services().generations.one(caller().user_id))

@@ -19,8 +19,8 @@ import app.generation.errors as generation
 import storage.errors as stored
 import tuning.errors as tuning
 from app.api.request_log import log_failure
-from app.api.seats import NoSeat
 from app.errors import AppError
+from app.seats import HouseFull, NoSeat
 
 NO_RETRY = {"x-should-retry": "false"}
 _VALIDATION_CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
@@ -131,6 +131,8 @@ def _of_serving(error: Exception) -> ApiError | None:
             message = f"You have {error.most} {error.what} open already, which is the most at once; let one end first."
             headers = {"Retry-After": "1"}
             return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
+        case HouseFull():
+            return _busy(f"{error} Try again in a moment.", "too_many_requests_in_all", retry_after_s=5)
         case generation.EngineFull():
             return _busy("Too many requests are being generated right now; try again in a moment.", "engine_full")
         case generation.EngineClosed() | generation.EngineFailed():

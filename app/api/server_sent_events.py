@@ -1,7 +1,6 @@
-"""text/event-stream answers: framing, pings, and noticing that nobody listens any more."""
+"""text/event-stream answers: framing, pings, and an end once nobody listens any more."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 from flask import Response
 
 from app.api.errors import as_api_error
+from app.callers import hung_up
 
 PING = ": ping\n\n"
 DONE = "data: [DONE]\n\n"
@@ -34,19 +34,6 @@ def event_stream(events: Iterable[str], headers: dict[str, str] | None = None) -
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
-
-
-def hung_up(environ: dict[str, Any]) -> bool:
-    """Has the caller closed the connection? False where the server doesn't show its socket."""
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if not isinstance(connection, socket.socket):
-        return False
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 class Source(Protocol):

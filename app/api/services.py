@@ -7,10 +7,10 @@ from typing import cast
 
 from flask import current_app, g
 
-from app.api.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, Seats
 from app.auth import Caller
-from app.config import AppConfig
+from app.config import API_EVENT_STREAMS, AppConfig
 from app.generation.engine import Engine
+from app.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, Seats
 from storage.store import Storage
 from tuning.base_model import BaseModel
 
@@ -27,7 +27,9 @@ class Services:
     engine: Engine
     stopping: threading.Event = field(default_factory=threading.Event)
     generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
-    event_streams: Seats = field(default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams"))
+    event_streams: Seats = field(
+        default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
+    )
 
     @cached_property
     def longest_token(self) -> int:

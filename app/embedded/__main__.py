@@ -48,10 +48,10 @@ def _run(platform: Supervisor) -> NoReturn:
     try:
         _report("starting; logs are in the data folder")
         platform.start()
-        if platform.new_master_key:
+        if platform.new_keys:
             print(
-                f"Back up {platform.new_master_key} now, apart from the data: "
-                "without it no sample and no voice can ever be read again.",
+                f"Back up {platform.new_keys} apart from the rest, now and whenever people have joined: without the "
+                "master key and the people's wrapped keys in it no sample and no voice can ever be read again.",
                 flush=True,
             )
         print(f"Idiolect runs at {platform.public_url} · {platform.sign_in_advice()} · Ctrl-C stops it", flush=True)

@@ -5,6 +5,7 @@ Knows nothing of processes or of what is inside the databases.
     data/  lock  db/idiolect.sqlite  keys/keys.db  keys/master.key  broker/ (append-only file)  logs/
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -19,6 +20,8 @@ from app.embedded.errors import CannotStart
 FREE_FLOOR_BYTES = 500 * 1024 * 1024
 LOCK_PATIENCE_S = 1.5  # a platform that was just killed takes its broker, which holds the lock too, with it
 MASTER_KEY_BYTES = 32
+LOCK = "lock"
+PARTS = ("db", "keys", "broker", "logs")
 
 
 class DataFolder:
@@ -27,27 +30,34 @@ class DataFolder:
     path: the absolute folder. lock: file descriptor that carries the lock; whoever inherits it holds the lock too.
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path, lock: int, made: list[Path]) -> None:
         self.path = path
         self.lock = lock
+        self._made = made  # the folders that this start made, innermost first
         self.database = path / "db" / "idiolect.sqlite"
-        self.key_store = path / "keys" / "keys.db"
-        self.master_key = path / "keys" / "master.key"
+        self.keys = path / "keys"
+        self.key_store = self.keys / "keys.db"
+        self.master_key = self.keys / "master.key"
         self.broker = path / "broker"
         self.logs = path / "logs"
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Make what is missing and take the lock. Raises CannotStart with the sentence to show."""
+        made: list[Path] = []
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            made += _make(path, 0o777)
             _require_room(path)
-            folder = cls(path, _take_lock(path))
-            for part, mode in (("db", 0o700), ("keys", 0o700), ("broker", 0o700), ("logs", 0o700)):
-                (path / part).mkdir(mode=mode, exist_ok=True)
-            (path / "keys").chmod(0o700)
+            folder = cls(path, _take_lock(path), made)
+            for part in PARTS:
+                made[:0] = _make(path / part, 0o700)
+            folder.keys.chmod(0o700)
         except OSError as wrong:
+            _remove_empty(made)
             raise CannotStart(_plainly(path, wrong)) from wrong
+        except CannotStart:
+            _remove_empty(made)
+            raise
         return folder
 
     def ensure_master_key(self) -> bool:
@@ -64,8 +74,26 @@ class DataFolder:
         return True
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock. Of a folder that was made for nothing, since this start was refused, nothing is left."""
+        _remove_empty([path for path in self._made if path.parent == self.path])
+        if self.path in self._made and [path.name for path in self.path.iterdir()] == [LOCK]:
+            (self.path / LOCK).unlink()
+            _remove_empty(self._made)
         os.close(self.lock)
+
+
+def _make(path: Path, mode: int) -> list[Path]:
+    """Make a folder, and those it lies in; the ones that were not there, innermost first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove those of them that hold nothing, which have to come innermost first."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _require_room(path: Path) -> None:
@@ -78,7 +106,7 @@ def _require_room(path: Path) -> None:
 
 
 def _take_lock(path: Path) -> int:
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:
@@ -93,6 +121,9 @@ def _take_lock(path: Path) -> int:
                 ) from None
             time.sleep(0.1)
         else:
+            if not os.fstat(lock).st_nlink:  # whoever held it was refused and took its new folder away again
+                os.close(lock)
+                return _take_lock(path)
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
             return lock

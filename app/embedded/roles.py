@@ -42,9 +42,9 @@ def role_environment(config: EmbeddedConfig, folder: DataFolder, addresses: Addr
 
 
 def web_part(addresses: Addresses, log: Path, environment: Mapping[str, str]) -> Part:
-    """The pages, the console and the gateway to the API."""
+    """The pages, the console and the gateway to the API; what else gunicorn needs to know stands in app.web.server."""
     listener = addresses.web.fileno()
-    command = _gunicorn(listener, "app.web.factory:create_app()", "-k", "gthread", "--workers", "2", "--threads", "64")
+    command = _gunicorn(listener, "app.web.factory:create_app()", "--config", "python:app.web.server")
     return Part("web", command, log, HealthRequest(addresses.web), environment, inherited=(listener,))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from app.config import AppConfig
 from app.embedded.addresses import Addresses
 from app.embedded.config import EmbeddedConfig
 from app.embedded.data_folder import DataFolder
@@ -42,7 +43,7 @@ class Supervisor:
         self._servers: list[KeptPart] = []
         self._roles: list[KeptPart] = []
         self.url = self.public_url = ""
-        self.new_master_key: Path | None = None
+        self.new_keys: Path | None = None  # the folder of the keys, when this start made the master key
 
     def __enter__(self) -> Self:
         return self
@@ -58,11 +59,13 @@ class Supervisor:
         Raises CannotStart, or a package's ConfigurationError or WrongMasterKey, before any process is started;
         PlatformFailed when a part ends instead of answering. What was begun stays for `stop()` to undo.
         """
+        if caution := AppConfig.from_env(self._config.environment).caution:
+            self._report(f"warning: {caution}")
         folder = self._folder = DataFolder.open(self._config.data_dir)
         addresses = self._addresses = Addresses(self._config.port)
         environment = role_environment(self._config, folder, addresses)
         if environment.get("IDIOLECT_MASTER_KEY_FILE") == str(folder.master_key) and folder.ensure_master_key():
-            self.new_master_key = folder.master_key
+            self.new_keys = folder.keys
         state = self._state = _prepared_state(environment, folder)
         logs = folder.logs
         broker_socket, cache_socket = addresses.sockets / "broker.sock", addresses.sockets / "cache.sock"

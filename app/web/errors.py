@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from app.seats import HouseFull, NoSeat
 from app.web import gateway
 from app.web.formats import size
 from app.web.session import app_config
@@ -28,6 +29,11 @@ NOT_FOUND = Message("There is nothing here", "It may have been deleted, or the a
 STALE = Message(
     "This form has gone stale", "You signed in or out since you opened it. Reload the page, then send it once more."
 )
+TOO_MANY_VIEWS = Message(
+    "This training is on too many pages at once", "Close another tab that shows one; a page that waits looks again."
+)
+CROWDED = Message("Too many people are watching just now", "The training goes on. Reload the page in a few seconds.")
+RETRY_AFTER_S = "5"
 MESSAGES = {
     400: Message("That request could not be read", "Go back, reload the page and try once more."),
     401: Message("You are signed out", "Sign in, and do that once more."),
@@ -47,6 +53,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(KeyErased, missing)
     app.register_error_handler(Conflict, conflict)
     app.register_error_handler(LimitReached, conflict)
+    app.register_error_handler(NoSeat, lambda _: later(TOO_MANY_VIEWS, 429))
+    app.register_error_handler(HouseFull, lambda _: later(CROWDED, 503))
 
 
 def http_error(error: HTTPException) -> ResponseReturnValue:
@@ -77,6 +85,13 @@ def missing(error: Exception) -> ResponseReturnValue:
 def conflict(error: Exception) -> ResponseReturnValue:
     """The request contradicts what is there; storage says it in a sentence."""
     return answer(Message("That can't be done now", str(error)), 409)
+
+
+def later(message: Message, status: int) -> ResponseReturnValue:
+    """Not now, and when to ask again."""
+    response = answer(message, status)
+    response.headers["Retry-After"] = RETRY_AFTER_S
+    return response
 
 
 def answer(message: Message, status: int, typed: str = "") -> Response:

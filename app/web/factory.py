@@ -78,7 +78,7 @@ def build(config: AppConfig, storage: Storage) -> Flask:
     app.extensions["app_config"] = config
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
-    for room in (assets, errors, formats):
+    for room in (assets, errors, formats, tuning):
         room.install(app)
     headers.install(app, https=https)
     gateway.install(app, config)

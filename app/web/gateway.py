@@ -19,7 +19,7 @@ import structlog
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.config import AppConfig
+from app.config import WEB_RELAYS, AppConfig
 from app.web.hang_ups import Call, HangUps
 
 gateway = Blueprint("gateway", __name__)
@@ -32,7 +32,7 @@ TIMEOUT = httpx.Timeout(10.0, connect=2.0, read=300.0, pool=None)
 CONNECTIONS = httpx.Limits(
     max_connections=None, max_keepalive_connections=0
 )  # one request each: a caller's own to close
-MOST_RELAYS = 48  # at once in one process; below its 64 threads, so that pages and the health check always find one
+MOST_RELAYS = WEB_RELAYS  # at once in one process; fewer than its threads, so that pages always find one
 URL_SAFE = "/:@!$&'()*+,;=~"
 
 

@@ -5,13 +5,13 @@ looks at all of them instead, and lives only while something is relayed. Knows n
 """
 
 import contextlib
-import select
 import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from app.callers import caller_socket, has_gone
 
 LOOK_EVERY_S = 1.0
 CONNECTED = ("connection.connect_tcp.complete", "connection.start_tls.complete")
@@ -32,7 +32,7 @@ class Call:
 
     def look(self) -> None:
         """Shut the upstream connection if the caller has gone; whoever reads from it then sees its end."""
-        self.caller_left = self.caller_left or (self.caller is not None and has_gone(self.caller))
+        self.caller_left = self.caller_left or has_gone(self.caller)
         if self.caller_left and self.upstream is not None:
             with contextlib.suppress(OSError):  # over already
                 socket.socket.shutdown(self.upstream, socket.SHUT_RDWR)
@@ -69,23 +69,3 @@ class HangUps:
                     for call in self._calls:
                         call.look()
             self._looking = False
-
-
-def caller_socket(environ: Mapping[str, Any]) -> socket.socket | None:
-    """The caller's connection, where the server shows it and it can be looked at without reading from it."""
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    return connection if isinstance(connection, socket.socket) and not isinstance(connection, ssl.SSLSocket) else None
-
-
-def has_gone(connection: socket.socket) -> bool:
-    """Whether the other end has closed. Takes nothing from the connection and never waits."""
-    if connection.fileno() < 0:
-        return True
-    try:
-        poller = select.poll()
-        poller.register(connection, select.POLLIN)
-        return bool(poller.poll(0)) and connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

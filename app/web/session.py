@@ -40,8 +40,7 @@ def find_me() -> User | None:
     if "user" not in g:
         g.user = None
         if token():
-            with storage().database.session() as session:
-                g.user = web_sessions.find(session, token())
+            g.user = web_sessions.recognise(storage().database, web_sessions.hashed(token()))
     return cast("User | None", g.user)
 
 

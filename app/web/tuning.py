@@ -2,20 +2,28 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from socket import socket
+from typing import cast
 
 from flask import (
     Blueprint,
+    Flask,
     Response,
     copy_current_request_context,
     current_app,
     flash,
     redirect,
     render_template,
+    request,
     url_for,
 )
 from flask.typing import ResponseReturnValue
 
+from app.callers import caller_socket, has_gone
+from app.config import WEB_EVENT_STREAMS
+from app.seats import MAX_EVENT_STREAMS, Seats
 from app.web import run_report
 from app.web.run_report import Mark, RunReport
 from app.web.session import me, sign_in_required, storage, token
@@ -30,6 +38,12 @@ POLL_S = 0.5
 PING_S = 10.0
 CHECK_S = 10.0  # how often a stream asks whether its session still stands, however much it has to say
 LONGEST_S = 600.0  # then the browser asks again by itself, so no thread is held for ever
+SEATS = "run_event_seats"
+
+
+def install(app: Flask) -> None:
+    """The seats of this process: every stream holds a thread, and pages must always find one."""
+    app.extensions[SEATS] = Seats(MAX_EVENT_STREAMS, "live views", in_all=WEB_EVENT_STREAMS)
 
 
 @tuning.post("/voices/<voice_id>/tuning")
@@ -66,12 +80,18 @@ def cancel(run_id: str) -> ResponseReturnValue:
 
 @tuning.get("/runs/<run_id>/events")
 def events(run_id: str) -> ResponseReturnValue:
-    """The run as server-sent events: `progress` carries the panel as HTML, `ended` closes."""
+    """The run as server-sent events: `progress` carries the panel as HTML, `ended` closes. A page that gets no seat
+    keeps what it shows and asks again, at longer and longer intervals."""
     with storage().database.reading() as session:
         tuning_runs.get_run(session, me().id, run_id)
-    watch = Watch(storage(), me().id, run_id, token(), float(current_app.config.get("RUN_POLL_S", POLL_S)))
-    frames = live_frames(watch, copy_current_request_context(panel))
-    return Response(frames, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    poll_s = float(current_app.config.get("RUN_POLL_S", POLL_S))
+    watch = Watch(storage(), me().id, run_id, token(), poll_s, caller_socket(request.environ))
+    with ExitStack() as held:  # the seat: given back here, or when the stream is closed
+        held.enter_context(cast(Seats, current_app.extensions[SEATS]).one(me().id))
+        frames = live_frames(watch, copy_current_request_context(panel))
+        response = Response(frames, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        response.call_on_close(held.pop_all().close)
+        return response
 
 
 def panel(report: RunReport) -> str:
@@ -81,13 +101,15 @@ def panel(report: RunReport) -> str:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who watches which run, in which session; all that a stream needs once its request has been answered."""
+    """Who watches which run, in which session; all that a stream needs once its request has been answered. caller:
+    their connection, where it can be looked at."""
 
     storage: Storage
     user_id: str
     run_id: str
     session_token: str
     poll_s: float
+    caller: socket | None = None
 
     def changed_since(self, seen: Mark | None) -> tuple[Mark, RunReport | None]:
         """The run's mark, and its report when that differs from `seen`. Raises NotFound."""
@@ -97,15 +119,14 @@ class Watch:
 
     def is_allowed(self) -> bool:
         """Whether the session behind the stream still stands."""
-        with self.storage.database.session() as session:
-            return web_sessions.find(session, self.session_token) is not None
+        return web_sessions.recognise(self.storage.database, web_sessions.hashed(self.session_token)) is not None
 
 
 def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]:
-    """Frames until the run ends, the person is signed out or suspended, or LONGEST_S have passed."""
+    """Frames until the run ends, the person leaves, is signed out or suspended, or LONGEST_S have passed."""
     seen: Mark | None = None
     began = spoke = checked = time.monotonic()
-    while time.monotonic() - began < LONGEST_S:
+    while time.monotonic() - began < LONGEST_S and not has_gone(watch.caller):
         if time.monotonic() - checked > CHECK_S:
             checked = time.monotonic()
             if not watch.is_allowed():

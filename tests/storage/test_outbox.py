@@ -23,9 +23,9 @@ def send_all(storage: Storage) -> None:
         outbox.mark_sent(session, [outbox_id for outbox_id, _ in outbox.unsent(session)])
 
 
-def expire(storage: Storage) -> list[str]:
+def remind(storage: Storage) -> list[str]:
     with storage.database.session() as session:
-        return run_claims.expire_leases(session)
+        return outbox.remind(session)
 
 
 def age_messages(storage: Storage, seconds: int = 200) -> None:
@@ -53,22 +53,23 @@ def test_runs_that_the_queue_forgot_are_announced_again(storage: Storage) -> Non
     with storage.database.session() as session:
         outbox.mark_sent(session, [outbox_id for outbox_id, run_id in outbox.unsent(session) if run_id == forgotten.id])
     age_messages(storage)
-    assert expire(storage) == [forgotten.id]
+    assert remind(storage) == [forgotten.id]
     assert [run_id for _, run_id in unsent(storage)] == [fresh.id, forgotten.id]
-    assert expire(storage) == []
+    assert remind(storage) == []
 
 
-def test_a_busy_queue_is_left_alone_for_ten_minutes(storage: Storage) -> None:
-    waiting = make_run(storage)
+def test_a_run_that_lost_its_worker_is_announced_once_and_no_other(storage: Storage) -> None:
+    waiting, silent = make_run(storage), make_run(storage)
+    factories.claim_run(storage, silent, lease_s=-1)
     send_all(storage)
     age_messages(storage)
-    factories.claim_run(storage, make_run(storage))
-    assert expire(storage) == []
-    age_messages(storage, 500)
-    assert expire(storage) == [waiting.id]
+    with storage.database.session() as session:
+        assert run_claims.expire_leases(session) == [silent.id]
+    assert [run_id for _, run_id in unsent(storage)] == [silent.id]
+    assert remind(storage) == [waiting.id]
 
 
 def test_messages_sent_a_moment_ago_are_given_time(storage: Storage) -> None:
     make_run(storage)
     send_all(storage)
-    assert expire(storage) == []
+    assert remind(storage) == []

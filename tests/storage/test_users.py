@@ -1,11 +1,14 @@
 """Accounts: signing up, proving a password, states and roles."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
 from storage import audit, passwords, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
+from storage.models import User, UserState
 from storage.store import Storage
 from tests import factories
 from tests.factories import FAST_HASHER, PASSWORD
@@ -103,11 +106,12 @@ def test_a_new_password_replaces_the_old_one(storage: Storage) -> None:
 def test_suspending_ends_every_browser_session_and_can_be_lifted(storage: Storage) -> None:
     user = factories.make_user(storage)
     with storage.database.session() as session:
-        token = web_sessions.start(session, user.id)
-        users.set_state(session, user.id, "suspended")
-        assert web_sessions.find(session, token) is None
-        users.set_state(session, user.id, "active")
-        assert web_sessions.find(session, token) is None
+        token_hash = web_sessions.hashed(web_sessions.start(session, user.id))
+    states: tuple[UserState, ...] = ("suspended", "active")
+    for state in states:
+        with storage.database.session() as session:
+            users.set_state(session, user.id, state)
+        assert web_sessions.recognise(storage.database, token_hash) is None
     assert verify(storage, user.email, PASSWORD) == user.id
 
 
@@ -125,6 +129,38 @@ def test_the_last_active_administrator_stays(storage: Storage) -> None:
         assert users.set_state(session, second.id, "suspended").state == "suspended"
 
 
+def test_a_writer_becomes_an_administrator_and_the_last_one_stays_one(storage: Storage) -> None:
+    first, second = factories.make_user(storage, role="admin"), factories.make_user(storage)
+    with (
+        pytest.raises(Conflict, match="Make somebody else an administrator first"),
+        storage.database.session() as session,
+    ):
+        users.set_role(session, first.id, "writer")
+    with storage.database.session() as session:
+        assert users.set_role(session, second.id, "admin").role == "admin"
+    with storage.database.session() as session:
+        assert users.set_role(session, first.id, "writer").role == "writer"
+
+
+def test_of_two_administrators_who_demote_each_other_at_once_one_stays(storage: Storage) -> None:
+    both, together = [factories.make_user(storage, role="admin") for _ in range(2)], Barrier(2)
+
+    def demote(user: User) -> bool:
+        with storage.database.session() as session:
+            if not storage.database.is_sqlite:  # where the second can only begin when the first is over
+                users.get_user(session, user.id)
+                together.wait(30)
+            try:
+                return users.set_role(session, user.id, "writer").role == "writer"
+            except Conflict:
+                return False
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(demote, both)) == [False, True]
+    with storage.database.reading() as session:
+        assert sorted(user.role for user in users.list_users(session)) == ["admin", "writer"]
+
+
 def test_users_are_listed_newest_first_page_by_page_and_by_part_of_the_address(storage: Storage) -> None:
     made = [factories.make_user(storage, f"{name}@example.org") for name in ("ada", "b_b", "bxb", "cleo")]
     with storage.database.session() as session:
@@ -140,7 +176,11 @@ def test_users_are_listed_newest_first_page_by_page_and_by_part_of_the_address(s
 
 def test_unknown_accounts_are_not_found(storage: Storage) -> None:
     with storage.database.session() as session:
-        for ask in (users.get_user, lambda s, i: users.set_state(s, i, "active")):
+        for ask in (
+            users.get_user,
+            lambda s, i: users.set_state(s, i, "active"),
+            lambda s, i: users.set_role(s, i, "admin"),
+        ):
             with pytest.raises(NotFound):
                 ask(session, "user-nobody")
 

@@ -16,7 +16,7 @@ from celery import Celery
 from sqlalchemy import update
 
 from storage import clock, outbox, tuning_runs, workers
-from storage.models import TuningRun, WorkerHeartbeat
+from storage.models import OutboxMessage, TuningRun, WorkerHeartbeat
 from storage.store import Storage
 from tests.factories import claim_run, first_voice, make_run, make_user
 from tests.servers import Valkey
@@ -86,6 +86,47 @@ def test_a_run_whose_worker_went_silent_is_queued_again_and_sent(place: Place) -
     with place.storage.database.session() as session:
         assert tuning_runs.get_run(session, None, run.id).state == "queued"
     assert place.queued() == 1
+
+
+def age_messages(place: Place) -> None:
+    """Every message was sent long enough ago to have been forgotten."""
+    with place.storage.database.session() as session:
+        long_ago = clock.now() - 2 * outbox.FORGOTTEN_AFTER_S
+        session.execute(update(OutboxMessage).where(OutboxMessage.sent_at.is_not(None)).values(sent_at=long_ago))
+
+
+def test_a_long_backlog_is_not_announced_again_while_the_queue_holds_it(place: Place) -> None:
+    for _ in range(3):
+        place.run()
+    for _ in range(4):
+        place.sweeper().sweep()
+        age_messages(place)
+    assert place.queued() == 3
+
+
+def test_what_the_queue_has_lost_is_sent_again_and_blames_no_worker(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [place.run() for _ in range(2)]
+    place.sweeper().sweep()
+    age_messages(place)
+    place.valkey.broker.flush()
+    with caplog.at_level(logging.WARNING):
+        place.sweeper().sweep()
+        place.sweeper().sweep()
+    assert place.queued() == len(runs)
+    assert all(f"run {run.id}: it waits and the queue is empty" in caplog.text for run in runs)
+    assert "silent" not in caplog.text
+
+
+def test_nothing_is_announced_again_while_the_broker_is_away(place: Place) -> None:
+    place.run()
+    place.sweeper().sweep()
+    age_messages(place)
+    with broker_at("redis://127.0.0.1:1/0"):
+        place.sweeper().sweep()
+    with place.storage.database.session() as session:
+        assert outbox.unsent(session) == []
 
 
 def test_a_worker_is_listed_with_its_run_until_it_stops(place: Place) -> None:

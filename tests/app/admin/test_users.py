@@ -166,3 +166,39 @@ def test_a_key_is_only_found_under_its_owner(chief: Person, ada: Person, bob: Pe
         key, _ = api_keys.create_key(session, ada.user.id, "laptop")
     assert chief.browser.post(f"/admin/users/{bob.user.id}/keys/{key.id}/revoke").status_code == 404
     assert not trail(chief.storage, "key.revoked")
+
+
+def role_of(person: Person) -> str:
+    with person.storage.database.session() as session:
+        return users.get_user(session, person.user.id).role
+
+
+def test_a_writer_is_made_administrator_and_a_writer_again(chief: Person, ada: Person) -> None:
+    mine = f"/admin/users/{ada.user.id}"
+    assert "Make administrator" in chief.browser.get(mine).text
+    for _ in range(2):  # the second changes nothing and is not recorded
+        page = chief.browser.post(f"{mine}/make-administrator", follow_redirects=True)
+    assert "Make writer" in page.text
+    assert ada.browser.get("/admin/").status_code == 200
+    chief.browser.post(f"{mine}/make-writer")
+    assert ada.browser.get("/admin/").status_code == 404
+    for action in ("user.made_administrator", "user.made_writer"):
+        (event,) = trail(chief.storage, action)
+        assert (event.actor_id, event.subject_id) == (chief.user.id, ada.user.id)
+
+
+def test_nobody_demotes_themselves_and_so_not_the_last_administrator(chief: Person) -> None:
+    mine = f"/admin/users/{chief.user.id}"
+    assert "Make writer" not in chief.browser.get(mine).text
+    assert "your own account" in chief.browser.post(f"{mine}/make-writer", follow_redirects=True).text
+    assert role_of(chief) == "admin"
+    assert not trail(chief.storage, "user.made_writer")
+
+
+def test_the_only_administrator_may_leave_as_the_refusal_says(chief: Person, ada: Person) -> None:
+    refused = chief.browser.post("/account/delete", {"word": "delete"})
+    assert refused.status_code == 409
+    assert "Make somebody else an administrator first, on their page in the console" in refused.text
+    chief.browser.post(f"/admin/users/{ada.user.id}/make-administrator")
+    assert chief.browser.post("/account/delete", {"word": "delete"}).status_code == 200
+    assert ada.browser.get("/admin/users").status_code == 200

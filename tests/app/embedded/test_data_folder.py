@@ -55,3 +55,28 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_reason(tmp_path: Path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CannotStart, match=r"cannot use .*file.* as part of the data folder: Not a directory"):
         DataFolder.open(tmp_path / "file" / "data")
+
+
+def test_of_a_new_folder_that_nothing_was_put_into_nothing_is_left(tmp_path: Path) -> None:
+    DataFolder.open(tmp_path / "a" / "data").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_or_holds_something_stays(tmp_path: Path) -> None:
+    (there := tmp_path / "there").mkdir()
+    DataFolder.open(there).close()
+    assert there.is_dir()
+    folder = DataFolder.open(tmp_path / "kept")
+    folder.ensure_master_key()
+    folder.close()
+    assert folder.master_key.exists()
+    again = DataFolder.open(tmp_path / "kept")
+    assert not again.ensure_master_key()
+    again.close()
+
+
+def test_a_full_disk_gets_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_folder, "FREE_FLOOR_BYTES", 2**60)
+    with pytest.raises(CannotStart):
+        DataFolder.open(tmp_path / "a" / "data")
+    assert list(tmp_path.iterdir()) == []

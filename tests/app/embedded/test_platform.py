@@ -66,7 +66,7 @@ def test_first_start_says_where_it_is_how_to_sign_in_and_what_to_back_up(platfor
     ready = platform.wait_until_ready()
     assert ready["advice"].startswith(f"create the first administrator at {ready['url']}/setup?token=")
     assert len(platform.out) == 2
-    assert platform.out[0].startswith(f"Back up {data / 'keys' / 'master.key'} now")
+    assert platform.out[0].startswith(f"Back up {data / 'keys'} apart from the rest")
 
 
 def test_keys_and_sockets_are_closed_to_other_users(platform: PlatformProcess, data: Path) -> None:
@@ -101,6 +101,17 @@ def test_a_taken_port_is_said_with_the_way_out(url: str, tmp_path: Path) -> None
     assert other.ended() == 2
     assert f"port {port} is taken by another program" in other.err[-1]
     assert "make run PORT=" in other.err[-1]
+    assert not (tmp_path / "other").exists()
+
+
+def test_https_without_a_trusted_proxy_is_warned_of_at_the_terminal(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDIOLECT_PUBLIC_URL", "https://idiolect.example")
+    other = PlatformProcess(tmp_path / "other", port=int(url.rpartition(":")[2]))
+    assert other.ended() == 2  # the port is taken
+    (warning,) = [line for line in other.err if "warning" in line]
+    assert "IDIOLECT_TRUSTED_PROXIES is 0" in warning
 
 
 def test_the_link_makes_the_first_administrator(platform: PlatformProcess) -> None:

@@ -1,10 +1,19 @@
-import pytest
+import time
+from collections.abc import Callable
 
+import httpx
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.seats import MAX_EVENT_STREAMS, Seats
 from app.web import tuning as tuning_pages
 from storage import run_claims, tuning_runs, users
 from storage.models import TuningRun
 from tests.app.web.browser import TEXT, Person
+from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, begin, end, measured, publish
+from tests.app.web.upstream import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +211,76 @@ def test_an_open_stream_ends_when_its_voice_is_deleted(ada: Person) -> None:
     next(stream)
     assert ada.browser.post(f"{ada.url}/delete", {"word": "delete"}).status_code == 302
     assert b"".join(stream) == b"event: ended\ndata: \n\n"
+
+
+def watch(person: Person, run_id: str) -> TestResponse:
+    """Open a stream and leave it open."""
+    return person.browser.client.get(f"/runs/{run_id}/events", buffered=False)
+
+
+def test_a_person_has_so_many_streams_and_no_more_until_one_is_closed(ada: Person, bob: Person) -> None:
+    mine, theirs = begin(ada).run_id, begin(bob).run_id
+    opened = [watch(ada, mine) for _ in range(MAX_EVENT_STREAMS)]
+    assert [stream.status_code for stream in opened] == [200] * MAX_EVENT_STREAMS
+    refused = ada.browser.get(f"/runs/{mine}/events")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+    assert "on too many pages" in refused.text
+    assert ada.browser.get(f"/runs/{mine}").status_code == 200
+    (other := watch(bob, theirs)).close()
+    assert other.status_code == 200
+    opened.pop().close()
+    opened.append(again := watch(ada, mine))
+    assert again.status_code == 200
+    for stream in opened:
+        stream.close()
+
+
+def test_all_people_together_have_fewer_streams_than_there_are_threads(
+    app: Flask, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning_pages, "WEB_EVENT_STREAMS", 1)
+    tuning_pages.install(app)
+    mine, theirs = begin(ada).run_id, begin(bob).run_id
+    opened = watch(bob, theirs)
+    refused = ada.browser.get(f"/runs/{mine}/events")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    assert ada.browser.get(f"/runs/{mine}").status_code == 200
+    assert ada.browser.get("/healthz").status_code == 200
+    opened.close()
+    (again := watch(ada, mine)).close()
+    assert again.status_code == 200
+
+
+def test_a_refused_stream_takes_no_seat(ada: Person, bob: Person) -> None:
+    mine = begin(ada).run_id
+    for _ in range(MAX_EVENT_STREAMS + 1):
+        assert bob.browser.get(f"/runs/{mine}/events").status_code == 404
+    (stream := watch(bob, begin(bob).run_id)).close()
+    assert stream.status_code == 200
+
+
+def test_the_seat_of_a_closed_page_is_free_though_the_run_has_nothing_to_say(
+    app: Flask, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PING_S", "LONGEST_S"):
+        monkeypatch.setattr(tuning_pages, name, 2 * PATIENCE_S)  # too long to be what frees it
+    run_id = begin(ada).run_id
+    seats: Seats = app.extensions[tuning_pages.SEATS]
+    cookie = ada.browser.client.get_cookie("idiolect_session")
+    assert cookie is not None
+    with listening(app) as url:
+        asked = httpx.stream(
+            "GET", f"{url}/runs/{run_id}/events", cookies={cookie.key: cookie.value}, timeout=PATIENCE_S
+        )
+        with asked as answer:
+            next(answer.iter_lines())
+            assert seats.taken(ada.user.id) == 1
+        assert eventually(lambda: seats.taken(ada.user.id) == 0)
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether it comes true, given all the time it may need."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return holds()

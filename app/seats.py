@@ -1,7 +1,7 @@
-"""How much one person may have going on at once in this process, whatever the number of their keys.
+"""How much one person, and everybody together, may have going on at once in one process.
 
-Every generation and every event stream holds one of the server's threads (and a generation a row or a place in the
-queue) until it ends; nobody may hold them all. Knows no request and no engine.
+Every generation and every event stream holds one of a server's threads until it ends; nobody may hold them all,
+whatever the number of their keys or tabs, and no crowd may either. Used by both roles; knows no request and no engine.
 """
 
 import threading
@@ -24,21 +24,32 @@ class NoSeat(AppError):
         self.what = what
 
 
-class Seats:
-    """So many seats for each person. Safe to share between threads."""
+class HouseFull(AppError):
+    """All of them together have as much going on as this process takes. what: of what, in the plural."""
 
-    def __init__(self, most: int, what: str) -> None:
+    def __init__(self, what: str) -> None:
+        super().__init__(f"Too many {what} are open just now.")
+        self.what = what
+
+
+class Seats:
+    """So many seats for each person and, where in_all is given, so many altogether. Safe to share between threads."""
+
+    def __init__(self, most: int, what: str, *, in_all: int | None = None) -> None:
         self._most = most
         self._what = what
+        self._in_all = in_all
         self._taken: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
     def one(self, user_id: str) -> Iterator[None]:
-        """A seat for as long as this is open. Raises NoSeat at once instead of waiting for one."""
+        """A seat for as long as this is open. Raises NoSeat or HouseFull at once instead of waiting for one."""
         with self._lock:
             if self._taken[user_id] >= self._most:
                 raise NoSeat(self._most, self._what)
+            if self._in_all is not None and self._taken.total() >= self._in_all:
+                raise HouseFull(self._what)
             self._taken[user_id] += 1
         try:
             yield
