@@ -122,9 +122,11 @@ def set_state(session: Session, user_id: str, state: UserState) -> User:
 
 
 def set_role(session: Session, user_id: str, role: Role) -> User:
-    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator. The
-    caller records who did it."""
+    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator and for
+    a suspended person who should become one. The caller records who did it."""
     user = get_user(session, user_id)
+    if role == "admin" and user.state != "active":
+        raise Conflict("This person is suspended: nothing was changed. Let them back in first.")
     if role != "admin":
         _keep_one_administrator(session, user)
     user.role = role

@@ -142,6 +142,18 @@ def test_a_writer_becomes_an_administrator_and_the_last_one_stays_one(storage: S
         assert users.set_role(session, first.id, "writer").role == "writer"
 
 
+def test_nobody_becomes_an_administrator_while_suspended(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        users.set_state(session, user.id, "suspended")
+    with pytest.raises(Conflict, match="Let them back in first"), storage.database.session() as session:
+        users.set_role(session, user.id, "admin")
+    with storage.database.session() as session:
+        assert users.get_user(session, user.id).role == "writer"
+        users.set_state(session, user.id, "active")
+        assert users.set_role(session, user.id, "admin").role == "admin"
+
+
 def test_of_two_administrators_who_demote_each_other_at_once_one_stays(storage: Storage) -> None:
     both, together = [factories.make_user(storage, role="admin") for _ in range(2)], Barrier(2)
 

@@ -187,6 +187,26 @@ def test_a_writer_is_made_administrator_and_a_writer_again(chief: Person, ada: P
         assert (event.actor_id, event.subject_id) == (chief.user.id, ada.user.id)
 
 
+def test_a_suspended_person_is_let_back_in_before_they_are_made_administrator(chief: Person, ada: Person) -> None:
+    theirs = f"/admin/users/{ada.user.id}"
+    assert "Make administrator" not in chief.browser.post(f"{theirs}/suspend", follow_redirects=True).text
+    refused = chief.browser.post(f"{theirs}/make-administrator", follow_redirects=True).text
+    assert "This person is suspended: nothing was changed. Let them back in first." in refused
+    assert role_of(ada) == "writer"
+    assert not trail(chief.storage, "user.made_administrator")
+    assert "Make administrator" in chief.browser.post(f"{theirs}/unsuspend", follow_redirects=True).text
+    chief.browser.post(f"{theirs}/make-administrator")
+    assert role_of(ada) == "admin"
+
+
+def test_a_suspended_administrator_can_be_made_a_writer(app: Flask, chief: Person) -> None:
+    second = join(app, chief.storage, "second@example.org", role="admin")
+    chief.browser.post(f"/admin/users/{second.user.id}/suspend")
+    assert "Make writer" in chief.browser.get(f"/admin/users/{second.user.id}").text
+    chief.browser.post(f"/admin/users/{second.user.id}/make-writer")
+    assert role_of(second) == "writer"
+
+
 def test_nobody_demotes_themselves_and_so_not_the_last_administrator(chief: Person) -> None:
     mine = f"/admin/users/{chief.user.id}"
     assert "Make writer" not in chief.browser.get(mine).text
