@@ -4,6 +4,8 @@ Owns connections and transactions; knows no table. Open a Database after forking
 be shared between processes.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ BUSY_TIMEOUT_MS = 5000  # how long SQLite waits for another process's transactio
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 10_000  # PostgreSQL: no request waits longer than this for another's row
 _BEGIN = "sqlite_begin"
+_RETRY_S = 0.02
 
 
 class Database:
@@ -107,8 +110,6 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
         raise ConfigurationError(f"the folder {folder} of the SQLite database does not exist")
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     settings = (
-        f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-        "PRAGMA journal_mode = WAL",
         f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}",
         "PRAGMA secure_delete = ON",  # what is erased is overwritten, not only unlinked
     )
@@ -116,6 +117,8 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not where sqlite3 guesses
+        connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        _write_ahead(connection)
         for setting in settings:
             connection.cursor().execute(setting)
 
@@ -125,6 +128,21 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
         connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN, 'IMMEDIATE')}")
 
     return engine
+
+
+def _write_ahead(connection: DBAPIConnection) -> None:
+    """Switch to the write-ahead log, once in a file's life. The switch does not always wait for others as everything
+    else does: two processes that open a new file at once would fail at once, so it is tried until the busy time-out."""
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as locked:
+            if locked.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _postgresql(url: URL) -> Engine:

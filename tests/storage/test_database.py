@@ -1,14 +1,17 @@
 """Transactions, pools and locks of the two databases, also between processes."""
 
 import multiprocessing
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from storage.database import Database, parse_url
+from storage.database import Database, _write_ahead, parse_url
 from storage.errors import ConfigurationError
 from storage.store import Storage
 
@@ -127,3 +130,42 @@ def test_several_processes_share_one_sqlite_file_without_an_error_or_a_lost_upda
     database.dispose()
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     assert total == ROUNDS * (PROCESSES + 1)
+
+
+def busy_error(path: Path) -> sqlite3.OperationalError:
+    """What SQLite says to one who will not wait."""
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as holder,
+        closing(sqlite3.connect(path, timeout=0)) as late,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as busy:
+            late.execute("PRAGMA journal_mode = WAL")
+    return busy.value
+
+
+class Contended(sqlite3.Connection):
+    """A real connection that is told at first it is busy: two who switch one file at once see this at random."""
+
+    failures: list[sqlite3.OperationalError]
+
+    def cursor(self, *arguments: Any, **options: Any) -> sqlite3.Cursor:
+        if self.failures:
+            raise self.failures.pop()
+        return super().cursor(*arguments, **options)
+
+
+def test_the_switch_to_the_write_ahead_log_is_tried_again_while_another_process_is_at_it(tmp_path: Path) -> None:
+    busy = busy_error(tmp_path / "other.db")
+    assert busy.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    connection = sqlite3.connect(tmp_path / "new.db", factory=Contended)
+    connection.failures = [busy, busy]
+    with closing(connection):
+        _write_ahead(connection)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_any_other_failure_of_the_switch_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("This is no database, and it is long enough to be looked at as one. " * 20)
+    with closing(sqlite3.connect(tmp_path / "no.db")) as connection, pytest.raises(sqlite3.DatabaseError):
+        _write_ahead(connection)
