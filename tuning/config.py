@@ -25,6 +25,8 @@ class TuningConfig:
     broker_url: the Redis-protocol server of the queue (IDIOLECT_BROKER_URL).
     max_context: positions served at most, prefix included; the model's own limit where that is less
         (IDIOLECT_MAX_CONTEXT). The registration probe fills a context of this length once at every start.
+    population_prefix: where every voice starts from, a file made by `python -m tuning.population`
+        (IDIOLECT_POPULATION_PREFIX; default: population.safetensors in the base model's folder, if there is one).
     num_virtual_tokens: prefix length (IDIOLECT_NUM_VIRTUAL_TOKENS).
     max_steps: ceiling of optimizer steps of one run (IDIOLECT_MAX_STEPS).
     lease_s: seconds until another worker may claim a run whose worker has gone silent (IDIOLECT_LEASE_S).
@@ -38,8 +40,9 @@ class TuningConfig:
     num_threads: int = 0
     broker_url: str = ""
     max_context: int = 2048
+    population_prefix: str = ""
     num_virtual_tokens: int = 32
-    max_steps: int = 80
+    max_steps: int = 200
     lease_s: float = 60.0
     max_attempts: int = 3
 
@@ -75,6 +78,7 @@ class TuningConfig:
             num_threads=int(_number(env, "IDIOLECT_NUM_THREADS", cls.num_threads)),
             broker_url=env.get("IDIOLECT_BROKER_URL", ""),
             max_context=int(_number(env, "IDIOLECT_MAX_CONTEXT", cls.max_context)),
+            population_prefix=env.get("IDIOLECT_POPULATION_PREFIX", ""),
             num_virtual_tokens=int(_number(env, "IDIOLECT_NUM_VIRTUAL_TOKENS", cls.num_virtual_tokens)),
             max_steps=int(_number(env, "IDIOLECT_MAX_STEPS", cls.max_steps)),
             lease_s=_number(env, "IDIOLECT_LEASE_S", cls.lease_s),

@@ -85,14 +85,34 @@ def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tok
     """
     ordered = _in_order([writing for writing in writings if writing.text.strip()])
     _require_enough([writing.text for writing in ordered])
-    sets = _whole(ordered) if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE else _inside(ordered)
+    sets = _whole(ordered, TEST_SHARE) if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE else _inside(ordered)
+    return _split(base, sets, num_virtual_tokens, len(ordered))
+
+
+def split_before(
+    base: BaseModel, writings: Sequence[Writing], test: Sequence[Writing], *, num_virtual_tokens: int
+) -> Split:
+    """As build_split for a comparison whose test set is given: all of `writings`, in the order given, is for training
+    and for early stopping. Five samples at least."""
+    train, stop, _ = _whole(writings, 0.0)
+    judged = [_Piece(writing.text, writing.prompt) for writing in test]
+    return _split(base, (train, stop, judged), num_virtual_tokens, len(writings))
+
+
+def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, num_samples: int) -> Split:
     longest = base.context_length - num_virtual_tokens
     lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
     train, stop, test = (
         tuple(block for piece in pieces for block in _blocks(base, piece, length))
         for pieces, length in zip(sets, lengths, strict=True)
     )
-    return Split(train=train, stop=stop, test=test, num_samples=len(ordered))
+    return Split(train=train, stop=stop, test=test, num_samples=num_samples)
+
+
+def training_blocks(base: BaseModel, text: str, num_virtual_tokens: int) -> list[Block]:
+    """All of one text as training reads it."""
+    longest = min(base.context_length - num_virtual_tokens, TRAIN_BLOCK_TOKENS)
+    return _blocks(base, _Piece(text, None), longest)
 
 
 def num_tokens(blocks: Sequence[Block]) -> int:
@@ -121,12 +141,15 @@ class _Piece:
     prompt: str | None
 
 
-def _whole(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:
-    """Newest fifth: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
+_Sets = tuple[list[_Piece], list[_Piece], list[_Piece]]
+
+
+def _whole(ordered: Sequence[Writing], test_share: float) -> _Sets:
+    """Newest share: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
     another kind than everything else, and early stopping would then follow it (docs/likeness.md)."""
     pieces = [_Piece(writing.text, writing.prompt) for writing in ordered]
-    num_test = max(1, round(len(pieces) * TEST_SHARE))
-    rest, test = pieces[:-num_test], pieces[-num_test:]
+    num_test = max(1, round(len(pieces) * test_share)) if test_share else 0
+    rest, test = pieces[: len(pieces) - num_test], pieces[len(pieces) - num_test :]
     num_stop = max(1, round(len(rest) * STOP_SHARE))
     held_out = {len(rest) - 1 - number * len(rest) // num_stop for number in range(num_stop)}
     train = [piece for number, piece in enumerate(rest) if number not in held_out]
@@ -139,9 +162,9 @@ def _shortened(piece: _Piece, most: int) -> _Piece:
     return piece if len(piece.text) <= most else _Piece(_cut(piece.text, most / len(piece.text))[0], piece.prompt)
 
 
-def _inside(ordered: list[Writing]) -> tuple[list[_Piece], list[_Piece], list[_Piece]]:
+def _inside(ordered: Sequence[Writing]) -> _Sets:
     """The end of every text: test. The part before it: stop."""
-    sets: tuple[list[_Piece], list[_Piece], list[_Piece]] = ([], [], [])
+    sets: _Sets = ([], [], [])
     for writing in ordered:
         rest, test = _cut(writing.text, 1 - TEST_SHARE)
         train, stop = _cut(rest, 1 - STOP_SHARE)

@@ -45,8 +45,9 @@ def bits_per_char(base: BaseModel, prefix: Prefix | None, blocks: Sequence[Block
     return nats / math.log(2) / sum(block.num_chars for block in blocks)
 
 
-def judge(base: BaseModel, split: Split, result: TrainingResult) -> Verdict:
-    """Do no harm: publish only what beats the base model on the newest fifth, on which nothing was trained or chosen.
+def judge(base: BaseModel, split: Split, result: TrainingResult, start: Prefix | None = None) -> Verdict:
+    """Do no harm: publish only what beats the base model, and the population prefix `start` that it began as, on the
+    newest fifth, on which nothing was trained or chosen. A starting point is never published as somebody's voice.
 
     Raises InvalidPrefix when training diverged to values that cannot be stored.
     """
@@ -55,8 +56,9 @@ def judge(base: BaseModel, split: Split, result: TrainingResult) -> Verdict:
         data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
     )
     base_loss, voice_loss = bits_per_char(base, None, split.test), bits_per_char(base, stored, split.test)
-    publish = voice_loss < base_loss
-    reason = None if publish else _reason(split)
+    start_loss = bits_per_char(base, start.to(dtype=base.dtype), split.test) if start is not None else math.inf
+    publish = voice_loss < min(base_loss, start_loss)
+    reason = None if publish else _reason(split, "base model" if voice_loss >= base_loss else "shared starting point")
     figures: dict[str, Any] = {
         "samples": split.num_samples,
         "train_tokens": num_tokens(split.train),
@@ -71,13 +73,15 @@ def judge(base: BaseModel, split: Split, result: TrainingResult) -> Verdict:
         "steps": result.steps,
         "best_step": result.best_step,
     }
+    if start is not None:
+        figures["population_bits_per_char"] = start_loss
     return Verdict(data, publish, reason, figures if publish else figures | {"reason": reason})
 
 
-def _reason(split: Split) -> str:
+def _reason(split: Split, better: str) -> str:
     chars = sum(block.num_chars for block in (*split.train, *split.stop, *split.test))
     return (
         "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than the "
-        f"base model, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in all; "
+        f"{better}, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in all; "
         "more pieces help most, above all recent ones of the kind you want it to write."
     )

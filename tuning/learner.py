@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from tuning.base_model import BaseModel
 from tuning.checkpoint import Checkpoint
-from tuning.dataset import Block
+from tuning.dataset import Block, num_tokens
 from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
-
-_FINAL_SHARE = 0.1  # of the learning rate, at max_steps
 
 
 class Learner:
@@ -31,12 +29,13 @@ class Learner:
         self._optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self._deck = _Deck(job.split.train, settings.tokens_per_step, job.seed)
+        self._deck = Deck(job.split.train, settings.tokens_per_step, job.seed)
         self._best = self.encoder.prefix()
         self._history: list[Progress] = []
         self._looks_without_gain = 0
         self._diverged = False
         self._best_step = 0
+        self.max_steps = settings.steps_for(num_tokens(job.split.train))
         self.step = 0
         self.seconds = 0.0
         self.base_loss = bits_per_char(base, None, job.split.stop)
@@ -46,7 +45,7 @@ class Learner:
     def finished(self) -> bool:
         """No step is left, the early-stopping set has stopped gaining, or a loss is no number any more."""
         exhausted = self._looks_without_gain >= self._settings.patience
-        return self._diverged or exhausted or self.step >= self._settings.max_steps
+        return self._diverged or exhausted or self.step >= self.max_steps
 
     def next_blocks(self) -> list[Block]:
         """The training blocks of the next step."""
@@ -57,7 +56,7 @@ class Learner:
         that is no number ends this person's training with the best prefix so far."""
         self._diverged = not math.isfinite(train_loss)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * _schedule(self.step, self._settings)
+            group["lr"] = self._settings.learning_rate * self._settings.schedule(self.step, self.max_steps)
         nn.utils.clip_grad_norm_(self.encoder.parameters(), self._settings.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -66,7 +65,7 @@ class Learner:
     @property
     def due(self) -> bool:
         """Whether the early-stopping set is to be looked at now."""
-        return self.step % self._settings.evaluate_every == 0 or self.step >= self._settings.max_steps
+        return self.step % self._settings.evaluate_every == 0 or self.step >= self.max_steps
 
     def look(self) -> float:
         """Measure the early-stopping set, keep the prefix if it is the best so far; bits per character."""
@@ -80,10 +79,10 @@ class Learner:
 
     def progress(self, train_loss: float | None, held_out_loss: float | None) -> Progress:
         """Where this job stands; looks at the early-stopping set enter the history."""
-        left = self._settings.max_steps - self.step
+        left = self.max_steps - self.step
         progress = Progress(
             step=self.step,
-            max_steps=self._settings.max_steps,
+            max_steps=self.max_steps,
             train_loss=_finite(train_loss),
             held_out_loss=_finite(held_out_loss),
             base_held_out_loss=self.base_loss,
@@ -157,7 +156,7 @@ class Learner:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
 
 
-class _Deck:
+class Deck:
     """One person's training blocks in shuffled order, dealt so that every block comes once an epoch and the steps of
     an epoch are about equally large."""
 
@@ -192,24 +191,16 @@ def _start(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> Pre
 
 
 def _digest(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> str:
-    start = job.start.to_bytes(torch.float64) if job.start is not None else b""
+    start = job.start.digest if job.start is not None else ""
     whole = (
         base.fingerprint,
         str(base.dtype),
         job.split.digest,
         job.seed,
         settings.digest,
-        hashlib.sha256(start).hexdigest(),
+        start,
     )
     return hashlib.sha256(repr(whole).encode()).hexdigest()
-
-
-def _schedule(step: int, settings: TrainingSettings) -> float:
-    """Share of the learning rate at `step`: a linear rise, then a cosine down to _FINAL_SHARE."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(1, settings.max_steps - settings.warmup_steps)
-    return _FINAL_SHARE + (1 - _FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _finite(loss: float | None) -> float | None:

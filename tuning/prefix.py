@@ -1,6 +1,7 @@
 """Prefix: the trained keys and values of one voice, and their stored form. Knows nothing of users, of training or of
 where the bytes are kept."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Sequence
@@ -48,6 +49,16 @@ class Prefix:
     def layer_shapes(self) -> tuple[tuple[int, int], ...]:
         """(num_kv_heads, head_dim) of each layer."""
         return tuple((keys.shape[0], keys.shape[2]) for keys in self.keys)
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the values in float64 and of the base model's fingerprint: the same for the same prefix, which
+        its bytes are not (their header's order varies)."""
+        whole = hashlib.sha256(self.base_fingerprint.encode())
+        for tensor in (*self.keys, *self.values):
+            whole.update(f"{tuple(tensor.shape)}".encode())
+            whole.update(tensor.detach().to("cpu", torch.float64).contiguous().numpy().tobytes())
+        return whole.hexdigest()
 
     def as_cache(self, batch_size: int = 1) -> DynamicCache:
         """A fresh cache whose every row begins with this prefix, [batch_size, num_kv_heads, P, head_dim] per layer."""

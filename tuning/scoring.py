@@ -22,7 +22,7 @@ def row_losses(base: BaseModel, blocks: Sequence[Block], prefixes: KeysValues | 
     prefixes: (keys, values) per layer, each [rows, num_kv_heads, P, head_dim], one row per block; None for the bare
     base model. Real tokens take positions P … P+L−1; rows are padded on the right. Differentiable in `prefixes`.
     """
-    inputs, targets, mask = _padded(blocks, base.device)
+    inputs, targets, mask = padded(blocks, base.device)
     if prefixes is None:
         logits = base.model(inputs, attention_mask=mask, use_cache=False).logits
     else:
@@ -31,6 +31,11 @@ def row_losses(base: BaseModel, blocks: Sequence[Block], prefixes: KeysValues | 
         positions = torch.arange(length, length + inputs.shape[1], device=base.device).expand_as(inputs)
         cache = DynamicCache(list(prefixes))
         logits = base.model(inputs, attention_mask=whole, position_ids=positions, past_key_values=cache).logits
+    return summed_losses(logits, targets)
+
+
+def summed_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Nats summed over each row's scored targets, [rows], of logits [rows, length, vocabulary]."""
     wide = logits if logits.dtype == torch.float64 else logits.float()
     losses = F.cross_entropy(wide.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none")
     return losses.view_as(targets).sum(1)
@@ -47,7 +52,7 @@ def batches(blocks: Sequence[Block], num_tokens: int) -> list[list[Block]]:
     return done
 
 
-def _padded(blocks: Sequence[Block], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def padded(blocks: Sequence[Block], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs, targets (the next token where it is scored, else ignored) and attention mask, each [rows, length]."""
     length = max(len(block.token_ids) for block in blocks) - 1
     inputs = torch.zeros(len(blocks), length, dtype=torch.long)

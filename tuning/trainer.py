@@ -11,6 +11,7 @@ from tuning.base_model import BaseModel
 from tuning.dataset import num_tokens
 from tuning.errors import Stopped
 from tuning.learner import Learner
+from tuning.precision import fast_arithmetic
 from tuning.scoring import row_losses
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
 
@@ -44,7 +45,7 @@ def train_prefixes(
     course.begin()
     while running := course.running():
         began = time.monotonic()
-        losses = _step(base, [learners[number] for number in running])
+        losses = train_step(base, [learners[number] for number in running])
         for number, loss in zip(running, losses, strict=True):
             learners[number].seconds += time.monotonic() - began
             course.report(number, loss)
@@ -91,14 +92,15 @@ class _Course:
         return [None if n in self._stopped else learner.result() for n, learner in enumerate(self._learners)]
 
 
-def _step(base: BaseModel, learners: Sequence[Learner]) -> list[float]:
+def train_step(base: BaseModel, learners: Sequence[Learner]) -> list[float]:
     """One forward and backward pass over everybody's next blocks, then everybody's own update. The loss is each
     person's mean over their tokens, summed over people, so no gradient crosses from one to another. Returns nats per
     token."""
     dealt = [learner.next_blocks() for learner in learners]
     owners = torch.tensor([number for number, blocks in enumerate(dealt) for _ in blocks], device=base.device)
     stacked = _stacked(base, learners, [len(blocks) for blocks in dealt])
-    losses = row_losses(base, [block for blocks in dealt for block in blocks], stacked)
+    with fast_arithmetic(base):
+        losses = row_losses(base, [block for blocks in dealt for block in blocks], stacked)
     means = [losses[owners == number].sum() / num_tokens(blocks) for number, blocks in enumerate(dealt)]
     torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
     told = [float(mean.detach()) for mean in means]

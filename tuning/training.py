@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -9,6 +10,8 @@ from tuning.config import TuningConfig
 from tuning.dataset import Split
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import Parametrisation
+
+_FINAL_SHARE = 0.1  # of the learning rate, at max_steps
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class TrainingSettings:
         noise of the same spread; a job's own start prefix comes before either.
     tokens_per_step: scored tokens of one person in one step, about; one epoch at most.
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
-        falls on a cosine to a tenth at `max_steps`.
+        falls on a cosine to a tenth at the last step.
+    epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps.
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it.
     """
 
@@ -27,12 +31,14 @@ class TrainingSettings:
     parametrisation: Parametrisation = "residual"
     initialisation: Literal["text", "random"] = "text"
     hidden: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 10
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     tokens_per_step: int = 1024
-    max_steps: int = 80
+    epochs: int = 10
+    min_steps: int = 40
+    max_steps: int = 200
     evaluate_every: int = 10
     patience: int = 5
 
@@ -40,6 +46,18 @@ class TrainingSettings:
     def from_config(cls, config: TuningConfig) -> Self:
         """The measured recipe at the configured prefix length and ceiling of steps."""
         return cls(num_virtual_tokens=config.num_virtual_tokens, max_steps=config.max_steps)
+
+    def steps_for(self, train_tokens: int) -> int:
+        """Steps of a training on so much text: so many epochs, within bounds. Little text is learned by heart soon."""
+        wanted = self.epochs * math.ceil(train_tokens / self.tokens_per_step)
+        return min(self.max_steps, max(self.min_steps, wanted))
+
+    def schedule(self, step: int, steps: int) -> float:
+        """Share of the learning rate at `step` of `steps`: a linear rise, then a cosine down to _FINAL_SHARE."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        return _FINAL_SHARE + (1 - _FINAL_SHARE) * (1 + math.cos(math.pi * done)) / 2
 
     @property
     def digest(self) -> str:

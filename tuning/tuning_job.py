@@ -20,10 +20,11 @@ from storage.run_claims import Claim
 from storage.store import Storage
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
-from tuning.dataset import Split, build_split
+from tuning.dataset import Split, build_split, num_tokens
 from tuning.errors import (
     BaseModelRefused,
     BaseModelUnavailable,
+    ConfigurationError,
     InvalidCheckpoint,
     InvalidPrefix,
     Stopped,
@@ -32,6 +33,8 @@ from tuning.errors import (
 from tuning.evaluation import Verdict, judge
 from tuning.heartbeat import Heartbeat
 from tuning.pool_child import is_worker_stopping, worker_name
+from tuning.population import load_population
+from tuning.prefix import Prefix
 from tuning.registration import register
 from tuning.run_diary import RunDiary
 from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
@@ -66,6 +69,11 @@ class Bench:
         base = load_base_model(self.config)
         register(self.storage, base)
         return base
+
+    @cached_property
+    def population(self) -> Prefix | None:
+        """Where every voice starts from; None: from the person's own text."""
+        return load_population(self.config, self.base)
 
 
 @cache
@@ -119,7 +127,7 @@ def _bring_to_end(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
         raise
     except TooLittleText as too_little:
         _fail(bench, claim, "too_little_text", str(too_little))
-    except (BaseModelUnavailable, BaseModelRefused) as unusable:
+    except (BaseModelUnavailable, BaseModelRefused, ConfigurationError) as unusable:
         logger.error("run %s: %s", claim.run_id, unusable)
         _fail(bench, claim, "base_model_unavailable", _UNAVAILABLE)
     except InvalidPrefix:
@@ -135,8 +143,8 @@ def _train_and_judge(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> Verdic
     split = load_split(bench, claim)
     heartbeat.check()
     with bench.storage.database.session() as session:
-        run_claims.start_running(session, claim, bench.settings.max_steps)
-    return judge(base, split, _train(bench, claim, split, heartbeat))
+        run_claims.start_running(session, claim, bench.settings.steps_for(num_tokens(split.train)))
+    return judge(base, split, _train(bench, claim, split, heartbeat), bench.population)
 
 
 def load_split(bench: Bench, claim: Claim) -> Split:
@@ -183,7 +191,7 @@ def _train_from(
 
     (result,) = train_prefixes(
         bench.base,
-        [TrainingJob(split, seed=claim.seed)],
+        [TrainingJob(split, seed=claim.seed, start=bench.population)],
         bench.settings,
         on_progress=on_progress,
         on_checkpoint=lambda _, data: diary.checkpoint(data),

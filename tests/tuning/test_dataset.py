@@ -6,7 +6,17 @@ import pytest
 from tests.tiny_model import MAX_POSITIONS, make_tiny
 from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
-from tuning.dataset import LEAST_WORDS, STOP_CHARS, Block, Split, Writing, WrittenText, build_split, num_tokens
+from tuning.dataset import (
+    LEAST_WORDS,
+    STOP_CHARS,
+    Block,
+    Split,
+    Writing,
+    WrittenText,
+    build_split,
+    num_tokens,
+    split_before,
+)
 from tuning.errors import TooLittleText
 
 LENGTH = 4  # virtual tokens
@@ -178,3 +188,12 @@ def test_no_persons_words_reach_anothers_blocks_and_the_check_catches_a_shared_l
     base: BaseModel, build: Builder, leaks: bool
 ) -> None:
     assert canary_leaks(base, build) is leaks
+
+
+def test_a_comparison_gives_its_own_test_set_and_everything_else_is_for_training_and_stopping(base: BaseModel) -> None:
+    texts = [WrittenText(f"text{n} " + plain(20)) for n in range(8)]
+    split = split_before(base, texts[:6], texts[6:], num_virtual_tokens=LENGTH)
+    train, stop, test = (scored_text(base, blocks) for blocks in (split.train, split.stop, split.test))
+    assert test == texts[6].text + texts[7].text
+    assert stop == texts[5].text
+    assert train == "".join(text.text for text in texts[:5])

@@ -109,3 +109,14 @@ def test_a_diverged_prefix_is_refused(base: BaseModel, split: Split) -> None:
     result.prefix.values[0][0, 0, 0] = float("inf")
     with pytest.raises(InvalidPrefix, match="not finite"):
         judge(base, split, result)
+
+
+def test_a_voice_must_beat_the_shared_starting_point_too(base: BaseModel, split: Split) -> None:
+    result = result_of(base, split)
+    better = judge(base, split, result, start=make_prefix(base))
+    assert better.publish
+    assert better.figures["population_bits_per_char"] > better.figures["voice_bits_per_char"]
+    published = Prefix.from_bytes(better.data, base.fingerprint, dtype=base.dtype)
+    same = judge(base, split, result, start=published)
+    assert not same.publish
+    assert "shared starting point" in str(same.reason)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.tiny_model import FAMILIES, make_prefix, make_tiny
 from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
-from tuning.dataset import Block, WrittenText, build_split
+from tuning.dataset import Block, WrittenText, build_split, num_tokens
 from tuning.errors import InvalidCheckpoint, Stopped
 from tuning.learner import Learner
 from tuning.prefix_encoder import Parametrisation
@@ -151,7 +151,9 @@ def test_an_early_stop_of_one_leaves_the_others_as_they_were_alone(base: BaseMod
 
 
 def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:
-    result = trained(base, job_of(base, CANARIES[0]), replace(SETTINGS, learning_rate=2.0, patience=2, max_steps=60))
+    result = trained(
+        base, job_of(base, CANARIES[0]), replace(SETTINGS, learning_rate=2.0, patience=2, max_steps=60, epochs=100)
+    )
     assert result.steps < 60
     assert result.best_step < result.steps
     assert result.best_held_out_loss == min(look.held_out_loss or math.inf for look in result.history)
@@ -222,6 +224,14 @@ def test_resumed_training_goes_on_exactly(base: BaseModel, parametrisation: Para
         assert resumed.seconds > 0
 
 
+def test_a_resumed_training_knows_the_start_it_came_from_again(base: BaseModel) -> None:
+    job = replace(job_of(base, CANARIES[0]), start=make_prefix(base))
+    data = checkpoints_of(base, job)[0]
+    again = replace(job_of(base, CANARIES[0]), start=make_prefix(base))
+    (resumed,) = train_prefixes(base, [again], SETTINGS, resume_from=[data])
+    assert furthest(resumed, trained(base, job)) == 0.0
+
+
 def test_a_resumed_and_a_new_job_train_together_as_alone(base: BaseModel) -> None:
     jobs = [job_of(base, CANARIES[0]), job_of(base, CANARIES[1])]
     data = checkpoints_of(base, jobs[0])[1]
@@ -271,3 +281,18 @@ def test_two_people_in_one_batch_each_meet_only_their_own_words(
     assert met
     assert all(len(words) == 1 for words in met.values())
     assert set.union(*met.values()) == set(CANARIES)
+
+
+def test_more_text_gets_more_steps_within_bounds() -> None:
+    settings = TrainingSettings()
+    steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
+    assert steps == [settings.min_steps, settings.min_steps, 50, 100, settings.max_steps]
+    assert replace(settings, max_steps=7).steps_for(10_000) == 7
+
+
+def test_the_steps_a_training_announces_are_those_its_text_gets(base: BaseModel) -> None:
+    settings = replace(SETTINGS, max_steps=300, min_steps=3, epochs=2)
+    job = job_of(base, CANARIES[0])
+    result = trained(base, job, settings)
+    assert result.steps == settings.steps_for(num_tokens(job.split.train)) == result.history[-1].max_steps
+    assert 3 <= result.steps < 30

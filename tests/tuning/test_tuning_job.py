@@ -30,7 +30,7 @@ from tuning.tuning_job import Bench, tune
 LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
 PIECES = tuple(f"Piece {number}. {LINE * 2}" for number in range(6))
 QUICK = TrainingSettings(num_virtual_tokens=4, max_steps=20, evaluate_every=5, tokens_per_step=256)
-LONG = replace(QUICK, max_steps=5000)  # to be stopped in mid-run
+LONG = replace(QUICK, max_steps=5000, epochs=10_000)  # to be stopped in mid-run
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,10 @@ def test_a_long_run_leaves_about_a_hundred_metrics_with_a_time_left_at_its_own_p
     monkeypatch.setattr(run_diary, "time", clock)
     monkeypatch.setattr(tuning_job, "RunDiary", HalfASecondAStep)
     asked = ask(bench.storage)
-    tune(replace(bench, settings=replace(QUICK, max_steps=120, evaluate_every=10, patience=1000)), asked.run_id)
+    tune(
+        replace(bench, settings=replace(QUICK, max_steps=120, epochs=1000, evaluate_every=10, patience=1000)),
+        asked.run_id,
+    )
     metrics = asked.metrics()
     assert 40 <= len(metrics) <= 110
     steps, left = [entry["step"] for entry in metrics], [entry["eta_seconds"] for entry in metrics]
@@ -276,7 +279,7 @@ def test_a_run_is_given_up_after_its_last_attempt(bench: Bench) -> None:
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_very_same_prefix(bench: Bench) -> None:
-    long_enough = replace(bench, settings=replace(QUICK, max_steps=60))
+    long_enough = replace(bench, settings=replace(QUICK, max_steps=60, epochs=1000))
     asked, undisturbed = ask(bench.storage), ask(bench.storage)
     interrupted(long_enough, asked)
     reached = asked.run()

@@ -138,6 +138,8 @@ def test_one_run_can_be_read_from_request_to_result(ada: Person) -> None:
     publish(ada)
     page = ada.browser.get(f"/runs/{newest(ada).id}").text
     assert "train tokens" in page
+    assert "population start" in page
+    assert "2.450 bits" in page
     assert "812 tokens" in page
     assert "What happened" in page
 

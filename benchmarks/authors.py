@@ -1,0 +1,42 @@
+"""Authors of a JSON Lines file as the benchmarks split them: the newest texts judge, those just before them train. Owns
+the split rule; knows no method, and never writes a word of anybody's text anywhere."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuning.base_model import BaseModel
+from tuning.dataset import Split, WrittenText, split_before
+
+TEST_TEXTS = 12
+MOST_TRAINING_TEXTS = 40
+
+
+@dataclass(frozen=True)
+class Author:
+    """texts: oldest first, in file order."""
+
+    name: str
+    texts: tuple[str, ...]
+
+    def split(self, base: BaseModel, num_samples: int, num_virtual_tokens: int) -> Split:
+        """The last TEST_TEXTS judge; the `num_samples` before them are for training and early stopping."""
+        training = [WrittenText(text) for text in self.texts[-TEST_TEXTS - num_samples : -TEST_TEXTS]]
+        test = [WrittenText(text) for text in self.texts[-TEST_TEXTS:]]
+        return split_before(base, training, test, num_virtual_tokens=num_virtual_tokens)
+
+
+def read_authors(path: Path, limit: int, skip: int = 0) -> Sequence[Author]:
+    """Authors `skip` to `skip + limit` in file order of those with enough texts for every setting.
+
+    Raises ValueError when the file has fewer.
+    """
+    texts: dict[str, list[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        texts.setdefault(str(row["author"]), []).append(str(row["text"]))
+    enough = [name for name, own in texts.items() if len(own) >= TEST_TEXTS + MOST_TRAINING_TEXTS]
+    if len(enough) < skip + limit:
+        raise ValueError(f"{path} has {len(enough)} authors with at least {TEST_TEXTS + MOST_TRAINING_TEXTS} texts")
+    return [Author(name, tuple(texts[name])) for name in enough[skip : skip + limit]]

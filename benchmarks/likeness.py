@@ -1,0 +1,170 @@
+"""`python -m benchmarks.likeness --authors FILE …`: how much closer to each author, method by method.
+
+Progress on stderr; goes on where it was interrupted; the last line on stdout is one JSON object.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peers
+from benchmarks.authors import Author, read_authors
+from benchmarks.journal import Journal
+from benchmarks.methods import METHODS, RANKED, Workshop, measure, neutral_blocks
+from benchmarks.statistics import interval, median, wins
+from tuning.base_model import BaseModel, load_base_model
+from tuning.config import TuningConfig
+from tuning.evaluation import bits_per_char
+from tuning.population import SETTINGS as POPULATION
+from tuning.population import load_population
+from tuning.prefix import Prefix
+from tuning.public_texts import Source, read_texts
+from tuning.trainer import TrainingSettings
+
+Row = dict[str, Any]
+
+
+class Likeness:
+    """All measurements of one call, each made once."""
+
+    def __init__(self, shop: Workshop, journal: Journal, folder: Path, authors: Sequence[Author]) -> None:
+        self._shop, self._journal, self._folder, self._authors = shop, journal, folder, authors
+
+    def table(self, num_samples: int, methods: Sequence[str]) -> Row:
+        """The figures of one number of samples."""
+        rows = {method: [self._row(author, num_samples, method) for author in self._authors] for method in methods}
+        base = [self._row(author, num_samples, "base") for author in self._authors]
+        gains = {method: [_gain(row, bare) for row, bare in zip(rows[method], base, strict=True)] for method in methods}
+        ours = gains.get("ours", [])
+        return {
+            "authors": len(self._authors),
+            "improved": sum(gain > 0 for gain in ours),
+            "median_reduction_pct": {method: median(figures) for method, figures in gains.items()},
+            "interval_95": {method: interval(figures) for method, figures in gains.items()},
+            "improved_by": {method: sum(gain > 0 for gain in figures) for method, figures in gains.items()},
+            "wins": {method: wins(ours, figures) for method, figures in gains.items() if ours and method != "ours"},
+            "rank1": {method: self._rank1(rows[method], num_samples) for method in methods if method in RANKED},
+            "retention": {method: median([_rise(row, base[0]) for row in rows[method]]) for method in methods},
+            "seconds": {method: median([row["seconds"] for row in rows[method]]) for method in methods},
+            "bytes": {method: median([row["num_bytes"] for row in rows[method]]) for method in methods},
+            "best_step": {method: median([row["best_step"] for row in rows[method]]) for method in methods},
+            "reductions_pct": {method: [round(gain, 3) for gain in figures] for method, figures in gains.items()},
+        }
+
+    def _row(self, author: Author, num_samples: int, method: str) -> Row:
+        shop = self._shop
+        key = {
+            "base": shop.base.fingerprint,
+            "author": author.name,
+            "samples": num_samples if method != "base" else 0,
+            "method": method,
+            "seed": shop.seed,
+            "settings": asdict(shop.settings) if method not in ("base", "in_context") else {},
+            "population": _digest(shop.population) if method in ("ours", "population", "lora_population") else "",
+        }
+        return self._journal.once(key, partial(self._measured, author, num_samples, method))
+
+    def _measured(self, author: Author, num_samples: int, method: str) -> Row:
+        shop = self._shop
+        split = author.split(shop.base, num_samples, shop.settings.num_virtual_tokens)
+        if method == "base":
+            bare, neutral = (bits_per_char(shop.base, None, blocks) for blocks in (split.test, shop.neutral))
+            return {"bits_per_char": bare, "neutral_bits_per_char": neutral}
+        outcome = measure(shop, method, split)
+        row = asdict(outcome) | {"prefix": None}
+        if outcome.prefix is not None:
+            row["prefix"] = hashlib.sha256(outcome.prefix).hexdigest()
+            (self._folder / f"{row['prefix']}.safetensors").write_bytes(outcome.prefix)
+        print(f"{author.name}, {num_samples} samples, {method}: {row}", file=sys.stderr, flush=True)
+        return row
+
+    def _rank1(self, rows: Sequence[Row], num_samples: int) -> float:
+        """The share of authors whose own prefix, of all, makes their test texts the easiest to predict."""
+        prefixes = [self._kept(row["prefix"]) for row in rows]
+        first = 0
+        for number, author in enumerate(self._authors):
+            key = {"rank": [row["prefix"] for row in rows], "author": author.name}
+            found = self._journal.once(key, partial(self._losses, author, num_samples, prefixes))
+            first += min(range(len(prefixes)), key=found["losses"].__getitem__) == number
+        return round(first / len(self._authors), 3)
+
+    def _losses(self, author: Author, num_samples: int, prefixes: Sequence[Prefix]) -> Row:
+        test = author.split(self._shop.base, num_samples, self._shop.settings.num_virtual_tokens).test
+        return {"losses": [bits_per_char(self._shop.base, prefix, test) for prefix in prefixes]}
+
+    def _kept(self, digest: str) -> Prefix:
+        data = (self._folder / f"{digest}.safetensors").read_bytes()
+        return Prefix.from_bytes(data, self._shop.base.fingerprint, dtype=self._shop.base.dtype)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print one JSON object."""
+    options = _options(arguments)
+    config = TuningConfig.from_env()
+    options.state.mkdir(parents=True, exist_ok=True)
+    base = load_base_model(config)
+    settings = TrainingSettings.from_config(config)
+    population = load_population(config, base)
+    methods = [m for m in options.methods.split(",") if population is not None or "population" not in m]
+    lora_start = None
+    if "lora_population" in methods:
+        texts = read_texts(options.population_texts, options.seed)
+        whole = replace(POPULATION, num_virtual_tokens=config.num_virtual_tokens)
+        lora_start = peers.population_lora(base, texts, whole, options.state / "lora_population.safetensors")
+    shop = Workshop(
+        base, settings, population, lora_start, neutral_blocks(base, config.num_virtual_tokens), options.seed
+    )
+    authors = read_authors(options.authors, options.limit, options.skip)
+    likeness = Likeness(shop, Journal(options.state / "likeness.jsonl"), options.state, authors)
+    tables = {number: likeness.table(int(number), methods) for number in options.samples.split(",")}
+    print(json.dumps(tables | {"configuration": _configuration(base, settings, options)}))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--authors", type=Path, required=True, help="JSON Lines with author and text, an author's in order"
+    )
+    parser.add_argument("--samples", default="20", help="numbers of training texts, with commas")
+    parser.add_argument("--limit", type=int, default=12, help="how many authors")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many: for choosing a recipe")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept")
+    parser.add_argument("--population-texts", type=Source.of, nargs="*", default=[], help="for lora_population")
+    return parser.parse_args(arguments)
+
+
+def _configuration(base: BaseModel, settings: TrainingSettings, options: argparse.Namespace) -> Row:
+    return {
+        "base_model": base.name,
+        "fingerprint": base.fingerprint,
+        "dtype": str(base.dtype),
+        "settings": asdict(settings),
+        "seed": options.seed,
+        "skip": options.skip,
+        "training": f"{settings.epochs} epochs, {settings.min_steps} to {settings.max_steps} steps of at most "
+        f"{settings.tokens_per_step} tokens, for every method",
+    }
+
+
+def _digest(prefix: Prefix | None) -> str:
+    return prefix.digest if prefix is not None else ""
+
+
+def _gain(row: Row, bare: Row) -> float:
+    return 100 * (1 - float(row["bits_per_char"]) / float(bare["bits_per_char"]))
+
+
+def _rise(row: Row, bare: Row) -> float:
+    return 100 * (float(row["neutral_bits_per_char"]) / float(bare["neutral_bits_per_char"]) - 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The other ways to fit a person: PEFT's prefix, prompt and LoRA tuning, full fine-tuning, and samples in the prompt.
+
+Every trained peer gets what ours gets: the same blocks in the same order, tokens a step, arithmetic, ceiling of steps,
+looks at the same early-stopping set and patience; of its grid of settings the best by that set is kept. Knows no
+product code but the base model, blocks and scoring.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model, initialize_kv_prefix_from_text
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tuning.base_model import BaseModel
+from tuning.dataset import Block, num_tokens
+from tuning.learner import Deck
+from tuning.population import population_blocks
+from tuning.precision import fast_arithmetic
+from tuning.prefix import Prefix
+from tuning.scoring import batches, padded, summed_losses
+from tuning.training import TrainingSettings
+
+_PADDED_TOKENS = 4096
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a method's grid. make: a fresh trainable model around (a copy of) the base model's."""
+
+    name: str
+    learning_rate: float
+    make: Callable[[BaseModel, Sequence[Block]], nn.Module]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A peer fitted to one author. state: its trained tensors at the best look. seconds: of training the whole grid."""
+
+    setting: Setting
+    state: State
+    stop_loss: float
+    best_step: int
+    seconds: float
+
+    def model(self, base: BaseModel, train: Sequence[Block]) -> nn.Module:
+        """The fitted model, ready to score."""
+        model = self.setting.make(base, train)
+        model.load_state_dict(self.state, strict=False)
+        return model.eval()
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the trained tensors in 16 bits, as they would be kept."""
+        return sum(2 * tensor.numel() for tensor in self.state.values())
+
+
+def grids(num_virtual_tokens: int, lora_start: State | None) -> dict[str, list[Setting]]:
+    """Every trained peer's grid. lora_start: a LoRA trained on the population's texts."""
+
+    def prefix(**options: Any) -> Callable[[BaseModel, Sequence[Block]], nn.Module]:
+        return lambda base, _: _peft(
+            base, PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=num_virtual_tokens, **options)
+        )
+
+    def from_text(base: BaseModel, train: Sequence[Block]) -> nn.Module:
+        model = prefix()(base, train)
+        text = base.decode([token for block in reversed(train) for token in block.token_ids[block.num_context :]])
+        initialize_kv_prefix_from_text(
+            model, base.tokenizer, text=text, use_chat_template=False, max_length=num_virtual_tokens
+        )
+        return model
+
+    def prompt(base: BaseModel, _: Sequence[Block]) -> nn.Module:
+        return _peft(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=num_virtual_tokens))
+
+    def lora_from_population(base: BaseModel, train: Sequence[Block]) -> nn.Module:
+        assert lora_start is not None
+        model = lora(base, train)
+        model.load_state_dict(lora_start, strict=False)
+        return model
+
+    made = {
+        "peft_prefix": [
+            Setting("random, 5e-2", 5e-2, prefix()),
+            Setting("from text, 1e-2", 1e-2, from_text),
+            Setting("from text, 5e-2", 5e-2, from_text),
+            Setting("MLP, 1e-3", 1e-3, prefix(prefix_projection=True, encoder_hidden_size=512)),
+        ],
+        "peft_prompt": [Setting("5e-2", 5e-2, prompt)],
+        "lora": [Setting("1e-3", 1e-3, lora), Setting("5e-3", 5e-3, lora)],
+        "full": [Setting("2e-4", 2e-4, full)],
+    }
+    if lora_start is not None:
+        made["lora_population"] = [
+            Setting("1e-3", 1e-3, lora_from_population),
+            Setting("5e-3", 5e-3, lora_from_population),
+        ]
+    return made
+
+
+def lora(base: BaseModel, _: Sequence[Block]) -> nn.Module:
+    """LoRA of rank 8 on every linear layer (Hu et al. 2021)."""
+    return _peft(base, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear"))
+
+
+def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, kept: Path) -> State:
+    """A LoRA trained on the population's texts, as the population prefix is; kept in a file, made once."""
+    if not kept.exists():
+        train, held_out = population_blocks(base, texts, settings.num_virtual_tokens)
+        grid = [Setting(f"{rate:g}", rate, lora) for rate in (1e-3, 5e-3)]
+        save_file(fit(base, grid, train, held_out, settings, seed=0).state, kept)
+    return load_file(kept)
+
+
+def full(base: BaseModel, _: Sequence[Block]) -> nn.Module:
+    """A copy of the base model whose every weight is trained."""
+    model: nn.Module = _float32(base)
+    return model.requires_grad_(True)
+
+
+def fit(
+    base: BaseModel,
+    grid: Sequence[Setting],
+    train: Sequence[Block],
+    stop: Sequence[Block],
+    settings: TrainingSettings,
+    seed: int,
+) -> Fitted:
+    """The best of the grid by the early-stopping set."""
+    began = time.process_time()
+    fitted = [_fit_one(base, setting, train, stop, settings, seed) for setting in grid]
+    best = min(fitted, key=lambda one: one[1])
+    setting, stop_loss, state, step = best
+    return Fitted(setting, state, stop_loss, step, time.process_time() - began)
+
+
+def bits_per_char(model: nn.Module, blocks: Sequence[Block]) -> float:
+    """Bits per character of the scored text."""
+    with torch.no_grad():
+        nats = sum(float(_losses(model, batch).double().sum()) for batch in batches(blocks, _PADDED_TOKENS))
+    return nats / math.log(2) / sum(block.num_chars for block in blocks)
+
+
+def in_context(base: BaseModel, train: Sequence[Block], test: Sequence[Block]) -> float:
+    """Bits per character with the person's newest training tokens before each test text, at half the context."""
+    room = base.context_length // 2
+    newest = [token for block in train for token in block.token_ids[block.num_context :]][-(room - 1) :]
+    shown = (base.document_start_id, *newest)
+    return bits_per_char(base.model, [piece for block in test for piece in _shown(block, shown, base.context_length)])
+
+
+def _shown(block: Block, shown: tuple[int, ...], context_length: int) -> Iterator[Block]:
+    """`block` behind `shown`, in pieces that fit; each piece is scored after up to a quarter of the room of overlap."""
+    room = context_length - len(shown)
+    done = block.num_context
+    total = len(block.token_ids) - block.num_context
+    while done < len(block.token_ids):
+        overlap = block.token_ids[max(0, done - max(1, room // 4)) : done]
+        end = min(len(block.token_ids), done + room - len(overlap))
+        share = (end - done) / total
+        head = (*shown, *overlap)
+        yield Block(
+            (*head, *block.token_ids[done:end]), num_context=len(head), num_chars=round(block.num_chars * share)
+        )
+        done = end
+
+
+def _fit_one(
+    base: BaseModel,
+    setting: Setting,
+    train: Sequence[Block],
+    stop: Sequence[Block],
+    settings: TrainingSettings,
+    seed: int,
+) -> tuple[Setting, float, State, int]:
+    torch.manual_seed(seed)
+    model = setting.make(base, train).train()
+    for module in model.modules():  # no dropout: a comparison of parametrisations
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=setting.learning_rate, weight_decay=0.0)
+    deck = Deck(tuple(train), settings.tokens_per_step, seed)
+    best, best_state, best_step, without_gain = math.inf, _state(model), 0, 0
+    steps = settings.steps_for(num_tokens(train))
+    for step in range(steps + 1):
+        if step % settings.evaluate_every == 0:
+            loss = bits_per_char(model, stop)
+            best, best_state, best_step, without_gain = (
+                (loss, _state(model), step, 0) if loss < best else (best, best_state, best_step, without_gain + 1)
+            )
+        if step == steps or without_gain >= settings.patience:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = setting.learning_rate * settings.schedule(step, steps)
+        blocks = deck.deal()
+        with fast_arithmetic(base):
+            losses = _losses(model, blocks)
+        (losses.sum() / num_tokens(blocks)).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(trainable, settings.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return setting, best, best_state, best_step
+
+
+def _losses(model: nn.Module, blocks: Sequence[Block]) -> Tensor:
+    inputs, targets, mask = padded(blocks, next(model.parameters()).device)
+    logits = model(input_ids=inputs, attention_mask=mask).logits  # prompt tuning's have its virtual tokens in front
+    return summed_losses(logits[:, -inputs.shape[1] :], targets)
+
+
+def _state(model: nn.Module) -> State:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _peft(base: BaseModel, config: Any) -> nn.Module:
+    model: nn.Module = get_peft_model(_float32(base), config)
+    return model
+
+
+def _float32(base: BaseModel) -> Any:
+    return copy.deepcopy(base.model).to(torch.float32)
+
+
+def as_prefix(model: Any, base: BaseModel) -> Prefix:
+    """PEFT's trained prefix in our form, so that both are ranked by the same code."""
+    with torch.no_grad():
+        cache = model.get_prompt(batch_size=1)
+    keys, values = zip(*((layer.keys[0].clone(), layer.values[0].clone()) for layer in cache.layers), strict=True)
+    return Prefix(keys, values, base.fingerprint)

@@ -1,0 +1,79 @@
+"""The peers, fitted for real on a tiny model; they need PEFT, which `make benchmarks` installs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.tiny_model import make_prefix, make_tiny
+from tests.tuning.texts import CANARIES, written
+from tuning.base_model import BaseModel
+from tuning.dataset import Split, WrittenText, split_before
+from tuning.evaluation import bits_per_char
+from tuning.training import TrainingSettings
+
+pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
+from benchmarks import peers
+from benchmarks.methods import METHODS, Workshop, measure, neutral_blocks
+
+SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, tokens_per_step=400, max_steps=4, evaluate_every=2)
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return make_tiny("llama", torch.float32)
+
+
+@pytest.fixture(scope="module")
+def split(base: BaseModel) -> Split:
+    texts = [WrittenText(writing.text) for writing in written(CANARIES[0], 10)]
+    return split_before(base, texts[:7], texts[7:], num_virtual_tokens=4)
+
+
+def shop_of(base: BaseModel) -> Workshop:
+    settings = replace(SETTINGS, num_virtual_tokens=4)
+    start = make_prefix(base)
+    lora = peers.fit(base, [peers.Setting("1e-3", 1e-3, peers.lora)], *two_blocks(base), settings, 0).state
+    return Workshop(base, settings, start, lora, neutral_blocks(base, 4)[:1], seed=0)
+
+
+def two_blocks(base: BaseModel) -> tuple[list[peers.Block], list[peers.Block]]:
+    blocks = neutral_blocks(base, 4)
+    return blocks[:1], blocks[1:2]
+
+
+def test_every_method_is_measured_on_the_same_texts(base: BaseModel, split: Split) -> None:
+    shop = shop_of(base)
+    outcomes = {method: measure(shop, method, split) for method in METHODS}
+    assert all(0 < outcome.bits_per_char < 20 for outcome in outcomes.values())
+    assert len({outcome.bits_per_char for outcome in outcomes.values()}) == len(METHODS)
+    assert outcomes["peft_prefix"].prefix is not None
+    assert outcomes["full"].num_bytes > outcomes["lora"].num_bytes > 0
+
+
+def test_a_peer_starts_at_the_base_model_and_learns(base: BaseModel, split: Split) -> None:
+    fitted = peers.fit(base, [peers.Setting("5e-3", 5e-3, peers.lora)], split.train, split.stop, SETTINGS, 0)
+    assert fitted.stop_loss < bits_per_char(base, None, split.stop)
+    assert peers.bits_per_char(peers.lora(base, split.train), split.test) == pytest.approx(
+        bits_per_char(base, None, split.test), abs=1e-5
+    )
+    assert peers.bits_per_char(fitted.model(base, split.train), split.stop) == pytest.approx(fitted.stop_loss, abs=1e-9)
+
+
+def test_pefts_prefix_in_our_form_scores_as_in_its_own(base: BaseModel, split: Split) -> None:
+    grid = peers.grids(4, None)["peft_prefix"]
+    for setting in grid:
+        fitted = peers.fit(base, [setting], split.train, split.stop, SETTINGS, 0)
+        model = fitted.model(base, split.train)
+        ours = bits_per_char(base, peers.as_prefix(model, base), split.test)
+        assert ours == pytest.approx(peers.bits_per_char(model, split.test), abs=1e-5), setting.name
+
+
+def test_samples_in_the_prompt_score_every_token_once(base: BaseModel, split: Split) -> None:
+    shown = (base.document_start_id, *range(2, 100))
+    for block in split.test:
+        pieces = list(peers._shown(block, shown, base.context_length))
+        scored = [token for piece in pieces for token in piece.token_ids[piece.num_context :]]
+        assert scored == list(block.token_ids[block.num_context :])
+        assert sum(piece.num_chars for piece in pieces) == pytest.approx(block.num_chars, abs=len(pieces))
+        assert all(len(piece.token_ids) <= base.context_length for piece in pieces)

@@ -1,0 +1,121 @@
+import json
+import lzma
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny_model import make_prefix, make_tiny, save_tiny
+from tests.tuning.texts import plain
+from tuning.base_model import BaseModel
+from tuning.config import TuningConfig
+from tuning.dataset import training_blocks
+from tuning.errors import ConfigurationError, TooLittleText
+from tuning.evaluation import bits_per_char
+from tuning.population import FILE_NAME, load_population, main, train_population
+from tuning.prefix import Prefix
+from tuning.public_texts import STRETCH_CHARS, Source, personal, read_texts
+from tuning.training import TrainingSettings
+
+SETTINGS = TrainingSettings(
+    num_virtual_tokens=4, hidden=16, learning_rate=0.05, tokens_per_step=400, max_steps=20, evaluate_every=5
+)
+CONFIG = TuningConfig(num_virtual_tokens=4)
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return make_tiny("llama")
+
+
+def public_texts(number: int) -> list[str]:
+    return [f"Text {n}: the harbour lies still, and the boats knock. " * 9 for n in range(number)]
+
+
+def test_a_population_prefix_helps_on_texts_it_has_not_seen(base: BaseModel) -> None:
+    prefix = train_population(base, public_texts(150), SETTINGS)
+    unseen = training_blocks(base, "Text 999: the harbour lies still, and the boats knock. " * 3, 4)
+    assert bits_per_char(base, prefix.to(dtype=base.dtype), unseen) < bits_per_char(base, None, unseen)
+
+
+def test_too_few_documents_are_refused_with_both_numbers(base: BaseModel) -> None:
+    with pytest.raises(TooLittleText, match=r"100 documents.*more than 128"):
+        train_population(base, public_texts(100), SETTINGS)
+
+
+def test_it_is_found_beside_the_model_or_where_the_setting_says(base: BaseModel, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(make_prefix(base).to_bytes())
+    beside = load_population(replace(CONFIG, base_model=str(tmp_path)), base)
+    named = load_population(replace(CONFIG, population_prefix=str(tmp_path / FILE_NAME)), base)
+    assert beside is not None
+    assert named is not None
+    assert beside.digest == named.digest == make_prefix(base).to(dtype=torch.float16).digest
+    assert load_population(replace(CONFIG, base_model=str(tmp_path / "elsewhere")), base) is None
+
+
+def test_one_that_cannot_be_used_is_refused_with_the_mend_not_left_out(base: BaseModel, tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    config = replace(CONFIG, base_model=str(tmp_path))
+    mend = r"python -m tuning\.population"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ConfigurationError, match=mend):
+        load_population(config, base)
+    path.write_bytes(make_prefix(base).to_bytes())
+    with pytest.raises(ConfigurationError, match=rf"made for another model.*{mend}"):
+        load_population(config, make_tiny("llama", seed=1))
+    with pytest.raises(ConfigurationError, match=rf"4 virtual tokens.*is 5.*{mend}"):
+        load_population(replace(config, num_virtual_tokens=5), base)
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_population(replace(config, population_prefix=str(tmp_path / "gone")), base)
+
+
+def write_public_texts(folder: Path) -> None:
+    texts = public_texts(160)
+    (folder / "inner").mkdir(parents=True)
+    (folder / "one.txt").write_text("<|endoftext|>".join(texts[:60]))
+    (folder / "inner" / "two.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts[60:100]))
+    with lzma.open(folder / "three.txt.xz", "wt", encoding="utf-8") as out:
+        out.write("<|endoftext|>".join(texts[100:]))
+    (folder / "notes.pdf").write_bytes(b"not read")
+
+
+def test_the_command_makes_one_for_any_model_and_prints_what_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_tiny("gpt2", tmp_path / "model")
+    write_public_texts(tmp_path / "texts")
+    monkeypatch.setenv("IDIOLECT_BASE_MODEL", str(model))
+    monkeypatch.setenv("IDIOLECT_NUM_VIRTUAL_TOKENS", "4")
+    assert main([str(tmp_path / "texts"), "--out", str(model / FILE_NAME), "--steps", "2"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["texts"] == 160
+    data = (model / FILE_NAME).read_bytes()
+    assert facts["bytes"] == len(data)
+    assert Prefix.from_bytes(data, facts["base_fingerprint"]).num_virtual_tokens == 4
+
+
+def test_the_command_says_in_one_line_which_file_is_of_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "short.txt").write_text(plain(5))
+    monkeypatch.setenv("IDIOLECT_BASE_MODEL", str(save_tiny("llama", tmp_path / "model")))
+    assert main([str(tmp_path / "short.txt"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "short.txt holds no document of 400 characters" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_most_personal_stretches_of_each_file_are_kept_without_speakers_names(tmp_path: Path) -> None:
+    mine, dry = (
+        "I told my sister that I was tired, and I meant it. ",
+        "The harbour was dredged in the year of the flood. ",
+    )
+    (tmp_path / "talk.txt").write_text("<|endoftext|>".join([dry * 10, f"Ann Lee: {mine * 5}\nBob: {mine * 5}"]))
+    (tmp_path / "book.md").write_text("<|endoftext|>".join([dry * 10, mine * 100]))
+    kept = read_texts([Source.of(f"{tmp_path}:2")], seed=0)
+    assert len(kept) == 4
+    assert sum(personal(text) > 0.2 for text in kept) == 3
+    assert not any("Ann" in text or "Bob:" in text for text in kept)
+    assert max(map(len, read_texts([Source(tmp_path)], seed=0))) <= STRETCH_CHARS
+    assert len(read_texts([Source(tmp_path)], seed=0)) == 5

@@ -1,0 +1,146 @@
+"""The population prefix: where every voice on one base model starts from, trained on public text alone.
+
+    python -m tuning.population TEXTS… --out FILE
+
+It is a starting point and never somebody's voice: a run publishes only what beats it (tuning.evaluation). Owns how one
+is made and found; the command prints one JSON object as its last line. Knows nothing of people, runs or storage.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tuning.base_model import BaseModel, load_base_model
+from tuning.config import TuningConfig
+from tuning.dataset import Block, Split, training_blocks
+from tuning.errors import (
+    BaseModelRefused,
+    BaseModelUnavailable,
+    ConfigurationError,
+    InvalidPrefix,
+    TooLittleText,
+    WrongBaseModel,
+)
+from tuning.prefix import Prefix
+from tuning.prefix_encoder import training_dtype
+from tuning.public_texts import Source, read_texts
+from tuning.trainer import Progress, TrainingJob, TrainingSettings, train_prefixes
+
+FILE_NAME = "population.safetensors"
+SETTINGS = TrainingSettings(max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
+_HELD_OUT = 64  # documents
+_CHARS = 1_500  # read of one document: many short pieces of many hands, not few long ones
+_CANNOT = 2
+_TEXTS = (
+    ".txt, .md or .jsonl, each also .xz, or folders of them; PATH:3000 keeps of each file the 3000 stretches that are "
+    "most like a person's own writing"
+)
+
+
+def load_population(config: TuningConfig, base: BaseModel) -> Prefix | None:
+    """The population prefix of `base`, in the training's own precision; None where there is none.
+
+    It is the configured file, else population.safetensors in the base model's folder. Raises ConfigurationError when it
+    is missing, damaged, another base model's, or of another length than the prefixes to be trained.
+    """
+    path = _path(config)
+    if path is None:
+        return None
+    try:
+        prefix = _read(path, base)
+    except WrongBaseModel as wrong:
+        raise ConfigurationError(f"The population prefix {path} was made for another model. {_mend(path)}") from wrong
+    except (OSError, InvalidPrefix) as wrong:
+        raise ConfigurationError(f"The population prefix {path} can't be used: {wrong} {_mend(path)}") from wrong
+    if prefix.num_virtual_tokens != config.num_virtual_tokens:
+        raise ConfigurationError(
+            f"The population prefix {path} has {prefix.num_virtual_tokens} virtual tokens and "
+            f"IDIOLECT_NUM_VIRTUAL_TOKENS is {config.num_virtual_tokens}. {_mend(path)}"
+        )
+    return prefix
+
+
+def train_population(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, seed: int = 0) -> Prefix:
+    """Train on `texts`, one block of each, stopping early on the last of them. Raises TooLittleText."""
+    train, held_out = population_blocks(base, texts, settings.num_virtual_tokens)
+    job = TrainingJob(Split(train=train, stop=held_out, test=held_out, num_samples=len(texts)), seed=seed)
+    (result,) = train_prefixes(base, [job], settings, on_progress=lambda _, progress: _tell(progress))
+    assert result is not None
+    return result.prefix
+
+
+def population_blocks(
+    base: BaseModel, texts: Sequence[str], num_virtual_tokens: int
+) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """The first block of each text: of all but the last ones for training, of those for early stopping. Raises
+    TooLittleText."""
+    blocks = [block for text in texts for block in training_blocks(base, text[:_CHARS], num_virtual_tokens)[:1]]
+    if len(blocks) <= 2 * _HELD_OUT:
+        raise TooLittleText(f"{len(blocks)} documents are too few; a population needs more than {2 * _HELD_OUT}.")
+    return tuple(blocks[:-_HELD_OUT]), tuple(blocks[-_HELD_OUT:])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the population prefix of the configured base model. Exit code 2 with one line where that can't be."""
+    options = _options(arguments)
+    try:
+        config = TuningConfig.from_env()
+        base = load_base_model(config)
+        texts = read_texts(options.texts, options.seed)
+        settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
+        data = train_population(base, texts, settings, options.seed).to_bytes()
+        options.out.write_bytes(data)
+    except (BaseModelRefused, BaseModelUnavailable, ConfigurationError, TooLittleText, InvalidPrefix, OSError) as wrong:
+        print(f"idiolect: {wrong}", file=sys.stderr)
+        return _CANNOT
+    facts = {"texts": len(texts), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    print(json.dumps(facts | {"base_fingerprint": base.fingerprint, "out": str(options.out)}))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Source.of, nargs="+", metavar="TEXTS", help=_TEXTS)
+    parser.add_argument("--out", type=Path, required=True, help=f"best {FILE_NAME} in the base model's folder")
+    parser.add_argument("--steps", type=int, default=SETTINGS.max_steps, help="optimizer steps at most")
+    parser.add_argument(
+        "--most-personal", type=int, help="keep so many stretches, those most like a person's own writing"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def _read(path: Path, base: BaseModel) -> Prefix:
+    data, shapes = path.read_bytes(), base.layer_shapes
+    return Prefix.from_bytes(
+        data, base.fingerprint, layer_shapes=shapes, device=base.device, dtype=training_dtype(base)
+    )
+
+
+def _path(config: TuningConfig) -> Path | None:
+    if config.population_prefix:
+        return Path(config.population_prefix)
+    beside = Path(config.base_model) / FILE_NAME
+    return beside if beside.is_file() else None
+
+
+def _mend(path: Path) -> str:
+    return f"Make it again for this model with `python -m tuning.population TEXTS --out {path}`, or remove it."
+
+
+def _tell(progress: Progress) -> None:
+    if progress.held_out_loss is not None:
+        print(
+            f"step {progress.step} of at most {progress.max_steps}: held-out {progress.held_out_loss:.4f} "
+            f"bits/char (base model {progress.base_held_out_loss:.4f}), {progress.seconds:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

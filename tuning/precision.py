@@ -1,0 +1,21 @@
+"""Which arithmetic a training step uses. Owns the one decision; looks at held-out text never use it: what decides and
+what is published is computed in the weights' own type."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from tuning.base_model import BaseModel
+
+
+def fast_arithmetic(base: BaseModel) -> AbstractContextManager[object]:
+    """Matrix products in bfloat16, sums in float32, where a processor multiplies bfloat16 natively and the weights are
+    float32: about half the time of a step (docs/likeness.md). Elsewhere, and for a GPU's own types, nothing changes."""
+    fits = base.device.type == "cpu" and base.dtype == torch.float32 and multiplies_bfloat16()
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=fits)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it; without them bfloat16 is slower than float32. The two questions
+    are private to torch: pinned, and a test asks them."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

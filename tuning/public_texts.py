@@ -1,0 +1,98 @@
+"""Stretches of public text from files, for the population prefix. Owns the file forms, the choice of what is most like
+a person's own writing, and the shuffle; knows no model."""
+
+import json
+import lzma
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tuning.errors import TooLittleText
+
+SEPARATOR = "<|endoftext|>"
+STRETCH_CHARS = 3_000
+LEAST_CHARS = 400
+_SUFFIXES = (".txt", ".md", ".jsonl")
+_WORD = re.compile(r"[a-z']+")
+_FIRST_PERSON = frozenset({"i", "i'm", "i've", "i'd", "i'll", "me", "my", "myself"})
+_SPOKEN = frozenset(
+    {"we", "our", "us", "you", "your", "it's", "that's", "don't", "can't", "didn't", "wasn't", "isn't"}
+    | {"just", "really", "so", "like", "because", "think", "know", "feel"}
+)
+# Whose turn it is in a transcript: a name, or one of the usual roles, and a colon at the head of a line.
+_SPEAKER = re.compile(r"^\**(?:[A-Z][\w.'-]*(?: [A-Z][\w.'-]*){0,3}|user|assistant|agent)\**:\s+", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder of public text. most: keep only so many stretches of each file, those richest in the English
+    words of people who speak of themselves; None: all."""
+
+    path: Path
+    most: int | None = None
+
+    @classmethod
+    def of(cls, written: str) -> Self:
+        """PATH, or PATH:MOST."""
+        path, colon, most = written.rpartition(":")
+        return cls(Path(path), int(most)) if colon and most.isdigit() else cls(Path(written))
+
+
+def read_texts(sources: Sequence[Source], seed: int) -> list[str]:
+    """Stretches of at most STRETCH_CHARS characters, shuffled by `seed`: a share of them is a share of every file.
+
+    A .txt or .md file holds documents separated by lines `<|endoftext|>`; a .jsonl has one in each line's `text`; each
+    may be compressed as .xz; of a folder, all such files are read.
+
+    Raises OSError, TooLittleText (nothing usable in a file; says which).
+    """
+    stretches = [
+        stretch for source in sources for file in _files(source.path) for stretch in _chosen(file, source.most)
+    ]
+    random.Random(seed).shuffle(stretches)
+    return stretches
+
+
+def personal(text: str) -> float:
+    """Share of first-person words, and half the share of words of talk, of all words."""
+    words = _WORD.findall(text.lower())
+    scored = sum((word in _FIRST_PERSON) + 0.5 * (word in _SPOKEN) for word in words)
+    return scored / max(1, len(words))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and _kind(file) in _SUFFIXES)
+
+
+def _chosen(file: Path, most: int | None) -> list[str]:
+    stretches = [stretch for text in _texts(file) for stretch in _stretches(text)]
+    if not stretches:
+        raise TooLittleText(f"{file} holds no document of {LEAST_CHARS} characters.")
+    return stretches if most is None else sorted(stretches, key=personal, reverse=True)[:most]
+
+
+def _stretches(text: str) -> Iterator[str]:
+    plain = _SPEAKER.sub("", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip()
+    for start in range(0, len(plain), STRETCH_CHARS):
+        stretch = plain[start : start + STRETCH_CHARS]
+        whole_words = stretch[stretch.find(" ") + 1 :] if start else stretch
+        if len(whole_words) >= LEAST_CHARS:
+            yield whole_words
+
+
+def _texts(file: Path) -> Iterator[str]:
+    opened = lzma.open if file.suffix == ".xz" else open
+    with opened(file, "rt", encoding="utf-8", errors="replace") as source:
+        if _kind(file) == ".jsonl":
+            yield from (str(json.loads(line)["text"]) for line in source if line.strip())
+        else:
+            yield from source.read().split(SEPARATOR)
+
+
+def _kind(file: Path) -> str:
+    return file.with_suffix("").suffix if file.suffix == ".xz" else file.suffix
