@@ -33,9 +33,9 @@ def read_authors(path: Path, limit: int, skip: int = 0) -> Sequence[Author]:
     Raises ValueError when the file has fewer.
     """
     texts: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        texts.setdefault(str(row["author"]), []).append(str(row["text"]))
+    with path.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            texts.setdefault(str(row["author"]), []).append(str(row["text"]))
     enough = [name for name, own in texts.items() if len(own) >= TEST_TEXTS + MOST_TRAINING_TEXTS]
     if len(enough) < skip + limit:
         raise ValueError(f"{path} has {len(enough)} authors with at least {TEST_TEXTS + MOST_TRAINING_TEXTS} texts")

@@ -23,6 +23,7 @@ from tuning.config import TuningConfig
 from tuning.evaluation import bits_per_char
 from tuning.population import SETTINGS as POPULATION
 from tuning.population import load_population
+from tuning.precision import multiplies_bfloat16
 from tuning.prefix import Prefix
 from tuning.public_texts import Source, read_texts
 from tuning.trainer import TrainingSettings
@@ -59,14 +60,20 @@ class Likeness:
 
     def _row(self, author: Author, num_samples: int, method: str) -> Row:
         shop = self._shop
+        split = author.split(shop.base, num_samples, shop.settings.num_virtual_tokens)
+        starts = {"ours": shop.population, "population": shop.population}
         key = {
             "base": shop.base.fingerprint,
+            "arithmetic": [str(shop.base.dtype), multiplies_bfloat16()],
             "author": author.name,
-            "samples": num_samples if method != "base" else 0,
+            "samples": num_samples,
+            "blocks": _hash(split.test if method == "base" else split),
+            "neutral": _hash(shop.neutral),
             "method": method,
             "seed": shop.seed,
             "settings": asdict(shop.settings) if method not in ("base", "in_context") else {},
-            "population": _digest(shop.population) if method in ("ours", "population", "lora_population") else "",
+            "start": _digest(starts.get(method)),
+            "lora_start": _hash_of_state(shop.lora_start) if method == "lora_population" else "",
         }
         return self._journal.once(key, partial(self._measured, author, num_samples, method))
 
@@ -111,12 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = load_base_model(config)
     settings = TrainingSettings.from_config(config)
     population = load_population(config, base)
-    methods = [m for m in options.methods.split(",") if population is not None or "population" not in m]
+    methods = [method for method in options.methods.split(",") if method in METHODS]
+    if population is None and "population" in methods:
+        sys.exit("likeness: this base model has no population prefix: make one, or leave `population` out of --methods")
+    if "lora_population" in methods and not options.population_texts:
+        print("lora_population is left out: --population-texts names no texts", file=sys.stderr)
+        methods.remove("lora_population")
     lora_start = None
     if "lora_population" in methods:
         texts = read_texts(options.population_texts, options.seed)
         whole = replace(POPULATION, num_virtual_tokens=config.num_virtual_tokens)
-        lora_start = peers.population_lora(base, texts, whole, options.state / "lora_population.safetensors")
+        lora_start = peers.population_lora(base, texts, whole, options.state)
     shop = Workshop(
         base, settings, population, lora_start, neutral_blocks(base, config.num_virtual_tokens), options.seed
     )
@@ -156,6 +168,14 @@ def _configuration(base: BaseModel, settings: TrainingSettings, options: argpars
 
 def _digest(prefix: Prefix | None) -> str:
     return prefix.digest if prefix is not None else ""
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+def _hash_of_state(state: peers.State | None) -> str:
+    return _hash([(name, tensor.tolist()) for name, tensor in sorted((state or {}).items())])
 
 
 def _gain(row: Row, bare: Row) -> float:

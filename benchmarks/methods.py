@@ -2,6 +2,7 @@
 measurement consists of; knows nothing of files, medians or the order of work."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,12 +59,14 @@ def measure(shop: Workshop, method: str, split: Split) -> Outcome:
 
 
 def _ours(shop: Workshop, split: Split) -> Outcome:
+    began = time.process_time()
     job = TrainingJob(split, seed=shop.seed, start=shop.population)
     (result,) = train_prefixes(shop.base, [job], shop.settings)
     assert result is not None
+    seconds = time.process_time() - began
     data = result.prefix.to_bytes()
     stored = Prefix.from_bytes(data, shop.base.fingerprint, dtype=shop.base.dtype)
-    return replace(_judged(shop, stored, split), seconds=result.seconds, best_step=result.best_step, prefix=data)
+    return replace(_judged(shop, stored, split), seconds=seconds, best_step=result.best_step, prefix=data)
 
 
 def _population(shop: Workshop, split: Split) -> Outcome:
@@ -81,14 +84,15 @@ def _peer(shop: Workshop, method: str, split: Split) -> Outcome:
     grid = peers.grids(shop.settings.num_virtual_tokens, shop.lora_start)[method]
     fitted = peers.fit(shop.base, grid, split.train, split.stop, shop.settings, shop.seed)
     model = fitted.model(shop.base, split.train)
+    prefix = peers.as_prefix(model, shop.base).to_bytes() if method == "peft_prefix" else None
     return Outcome(
         bits_per_char=peers.bits_per_char(model, split.test),
         neutral_bits_per_char=peers.bits_per_char(model, shop.neutral),
         seconds=fitted.seconds,
-        num_bytes=fitted.num_bytes,
+        num_bytes=fitted.num_bytes if prefix is None else len(prefix),  # its MLP need not be kept
         setting=fitted.setting.name,
         best_step=fitted.best_step,
-        prefix=peers.as_prefix(model, shop.base).to_bytes() if method == "peft_prefix" else None,
+        prefix=prefix,
     )
 
 

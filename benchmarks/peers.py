@@ -6,6 +6,7 @@ product code but the base model, blocks and scoring.
 """
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,9 +73,12 @@ def grids(num_virtual_tokens: int, lora_start: State | None) -> dict[str, list[S
 
     def from_text(base: BaseModel, train: Sequence[Block]) -> nn.Module:
         model = prefix()(base, train)
-        text = base.decode([token for block in reversed(train) for token in block.token_ids[block.num_context :]])
+        words = base.decode([token for block in reversed(train) for token in block.token_ids[block.num_context :]])
+        start = str(
+            base.tokenizer.decode([base.document_start_id])
+        )  # PEFT's tokenizing adds none, and ours begins with it
         initialize_kv_prefix_from_text(
-            model, base.tokenizer, text=text, use_chat_template=False, max_length=num_virtual_tokens
+            model, base.tokenizer, text=start + words, use_chat_template=False, max_length=num_virtual_tokens
         )
         return model
 
@@ -111,8 +115,10 @@ def lora(base: BaseModel, _: Sequence[Block]) -> nn.Module:
     return _peft(base, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear"))
 
 
-def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, kept: Path) -> State:
-    """A LoRA trained on the population's texts, as the population prefix is; kept in a file, made once."""
+def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, folder: Path) -> State:
+    """A LoRA trained on the population's texts, as the population prefix is; kept in `folder`, made once for each."""
+    whole = repr((base.fingerprint, texts, settings.digest))
+    kept = folder / f"lora-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.safetensors"
     if not kept.exists():
         train, held_out = population_blocks(base, texts, settings.num_virtual_tokens)
         grid = [Setting(f"{rate:g}", rate, lora) for rate in (1e-3, 5e-3)]
@@ -162,14 +168,14 @@ def _shown(block: Block, shown: tuple[int, ...], context_length: int) -> Iterato
     room = context_length - len(shown)
     done = block.num_context
     total = len(block.token_ids) - block.num_context
+    chars_done = 0
     while done < len(block.token_ids):
         overlap = block.token_ids[max(0, done - max(1, room // 4)) : done]
         end = min(len(block.token_ids), done + room - len(overlap))
-        share = (end - done) / total
+        chars = round(block.num_chars * (end - block.num_context) / total) - chars_done
+        chars_done += chars
         head = (*shown, *overlap)
-        yield Block(
-            (*head, *block.token_ids[done:end]), num_context=len(head), num_chars=round(block.num_chars * share)
-        )
+        yield Block((*head, *block.token_ids[done:end]), num_context=len(head), num_chars=chars)
         done = end
 
 
@@ -192,7 +198,7 @@ def _fit_one(
     best, best_state, best_step, without_gain = math.inf, _state(model), 0, 0
     steps = settings.steps_for(num_tokens(train))
     for step in range(steps + 1):
-        if step % settings.evaluate_every == 0:
+        if step % settings.evaluate_every == 0 or step == steps:
             loss = bits_per_char(model, stop)
             best, best_state, best_step, without_gain = (
                 (loss, _state(model), step, 0) if loss < best else (best, best_state, best_step, without_gain + 1)

@@ -12,7 +12,6 @@ import time
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
 from app.embedded.roles import ALLOCATOR
 from tuning import precision, trainer
@@ -49,7 +48,7 @@ def main() -> None:
     ratios = {
         f"ratio_to_{name}": round(float(np.median(shipped / np.array(of))), 3)
         for name, of in seconds.items()
-        if of is not seconds["as_shipped"]
+        if name != "as_shipped"
     }
     medians = {name: round(float(np.median(of)), 4) for name, of in seconds.items()}
     print(
@@ -65,7 +64,7 @@ def _in_child(*, fast: bool, allocator: bool) -> float:
     environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
     environment |= {"OMP_WAIT_POLICY": "PASSIVE"} | (ALLOCATOR if allocator else {})
     command = [sys.executable, "-m", "benchmarks.step_time", "--child", "fast" if fast else "float32"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
@@ -80,7 +79,6 @@ def _step_seconds() -> float:
     drawn = np.random.default_rng(0).integers(2, base.tokenizer.vocab_size, (64, TRAIN_BLOCK_TOKENS))
     blocks = tuple(Block(tuple(map(int, row)), 1, 4 * TRAIN_BLOCK_TOKENS) for row in drawn)
     learner = Learner(base, TrainingJob(Split(blocks, blocks[:1], blocks[:1], len(blocks))), settings)
-    torch.manual_seed(0)
     trainer.train_step(base, [learner])
     began = time.perf_counter()
     for _ in range(_STEPS):

@@ -26,7 +26,8 @@ class TuningConfig:
     max_context: positions served at most, prefix included; the model's own limit where that is less
         (IDIOLECT_MAX_CONTEXT). The registration probe fills a context of this length once at every start.
     population_prefix: where every voice starts from, a file made by `python -m tuning.population`
-        (IDIOLECT_POPULATION_PREFIX; default: population.safetensors in the base model's folder, if there is one).
+        (IDIOLECT_POPULATION_PREFIX; default: population.safetensors in the base model's folder, if there is one;
+        "none": no shared start).
     num_virtual_tokens: prefix length (IDIOLECT_NUM_VIRTUAL_TOKENS).
     max_steps: ceiling of optimizer steps of one run (IDIOLECT_MAX_STEPS).
     lease_s: seconds until another worker may claim a run whose worker has gone silent (IDIOLECT_LEASE_S).

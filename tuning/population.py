@@ -17,20 +17,14 @@ from pathlib import Path
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Block, Split, training_blocks
-from tuning.errors import (
-    BaseModelRefused,
-    BaseModelUnavailable,
-    ConfigurationError,
-    InvalidPrefix,
-    TooLittleText,
-    WrongBaseModel,
-)
+from tuning.errors import ConfigurationError, InvalidPrefix, TooLittleText, TuningError, WrongBaseModel
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
 from tuning.public_texts import Source, read_texts
 from tuning.trainer import Progress, TrainingJob, TrainingSettings, train_prefixes
 
 FILE_NAME = "population.safetensors"
+NONE = "none"  # the setting that says: start from nothing shared
 SETTINGS = TrainingSettings(max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
 _HELD_OUT = 64  # documents
 _CHARS = 1_500  # read of one document: many short pieces of many hands, not few long ones
@@ -88,13 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make the population prefix of the configured base model. Exit code 2 with one line where that can't be."""
     options = _options(arguments)
     try:
+        if not options.out.parent.is_dir():
+            raise ConfigurationError(f"The folder {options.out.parent} of --out does not exist; make it first.")
         config = TuningConfig.from_env()
         base = load_base_model(config)
         texts = read_texts(options.texts, options.seed)
         settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
         data = train_population(base, texts, settings, options.seed).to_bytes()
         options.out.write_bytes(data)
-    except (BaseModelRefused, BaseModelUnavailable, ConfigurationError, TooLittleText, InvalidPrefix, OSError) as wrong:
+    except (TuningError, OSError) as wrong:
         print(f"idiolect: {wrong}", file=sys.stderr)
         return _CANNOT
     facts = {"texts": len(texts), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -107,9 +103,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("texts", type=Source.of, nargs="+", metavar="TEXTS", help=_TEXTS)
     parser.add_argument("--out", type=Path, required=True, help=f"best {FILE_NAME} in the base model's folder")
     parser.add_argument("--steps", type=int, default=SETTINGS.max_steps, help="optimizer steps at most")
-    parser.add_argument(
-        "--most-personal", type=int, help="keep so many stretches, those most like a person's own writing"
-    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -122,6 +115,8 @@ def _read(path: Path, base: BaseModel) -> Prefix:
 
 
 def _path(config: TuningConfig) -> Path | None:
+    if config.population_prefix == NONE:
+        return None
     if config.population_prefix:
         return Path(config.population_prefix)
     beside = Path(config.base_model) / FILE_NAME
@@ -129,7 +124,10 @@ def _path(config: TuningConfig) -> Path | None:
 
 
 def _mend(path: Path) -> str:
-    return f"Make it again for this model with `python -m tuning.population TEXTS --out {path}`, or remove it."
+    return (
+        f"Make it again for this model with `python -m tuning.population TEXTS --out {path}`, name another one in "
+        f"IDIOLECT_POPULATION_PREFIX, or set that to {NONE}."
+    )
 
 
 def _tell(progress: Progress) -> None:

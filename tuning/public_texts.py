@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tuning.errors import TooLittleText
+from tuning.errors import TooLittleText, UnreadableText
 
 SEPARATOR = "<|endoftext|>"
 STRETCH_CHARS = 3_000
@@ -47,7 +47,7 @@ def read_texts(sources: Sequence[Source], seed: int) -> list[str]:
     A .txt or .md file holds documents separated by lines `<|endoftext|>`; a .jsonl has one in each line's `text`; each
     may be compressed as .xz; of a folder, all such files are read.
 
-    Raises OSError, TooLittleText (nothing usable in a file; says which).
+    Raises OSError, UnreadableText, TooLittleText (nothing usable in a file); both say which.
     """
     stretches = [
         stretch for source in sources for file in _files(source.path) for stretch in _chosen(file, source.most)
@@ -85,13 +85,18 @@ def _stretches(text: str) -> Iterator[str]:
             yield whole_words
 
 
-def _texts(file: Path) -> Iterator[str]:
+def _texts(file: Path) -> list[str]:
     opened = lzma.open if file.suffix == ".xz" else open
-    with opened(file, "rt", encoding="utf-8", errors="replace") as source:
-        if _kind(file) == ".jsonl":
-            yield from (str(json.loads(line)["text"]) for line in source if line.strip())
-        else:
-            yield from source.read().split(SEPARATOR)
+    try:
+        with opened(file, "rt", encoding="utf-8", errors="replace") as source:
+            if _kind(file) == ".jsonl":
+                return [str(json.loads(line)["text"]) for line in source if line.strip()]
+            return source.read().split(SEPARATOR)
+    except (ValueError, KeyError, TypeError, lzma.LZMAError, EOFError) as wrong:
+        raise UnreadableText(
+            f"{file} can't be read ({type(wrong).__name__}): a .jsonl needs an object with `text` in each line, and an "
+            ".xz must be whole."
+        ) from wrong
 
 
 def _kind(file: Path) -> str:

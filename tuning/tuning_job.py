@@ -44,6 +44,10 @@ _UNAVAILABLE = (
     "This platform's base model can't be loaded just now, which is not your doing. Whoever runs it finds the reason in "
     "the worker's log; ask for the training again after that."
 )
+_MISCONFIGURED = (
+    "This platform is not set up rightly for training, which is not your doing and does not mend itself. Whoever runs "
+    "it finds the reason in the worker's log; ask for the training again after that."
+)
 _DIVERGED = "The training ended in values that can't be stored. Ask for it again; should it repeat, add more writing."
 _INTERNAL = (
     "Something went wrong on our side. Ask for the training again; whoever runs this platform finds the reason in "
@@ -127,9 +131,12 @@ def _bring_to_end(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
         raise
     except TooLittleText as too_little:
         _fail(bench, claim, "too_little_text", str(too_little))
-    except (BaseModelUnavailable, BaseModelRefused, ConfigurationError) as unusable:
+    except (BaseModelUnavailable, BaseModelRefused) as unusable:
         logger.error("run %s: %s", claim.run_id, unusable)
         _fail(bench, claim, "base_model_unavailable", _UNAVAILABLE)
+    except ConfigurationError as wrong:
+        logger.error("run %s: %s", claim.run_id, wrong)
+        _fail(bench, claim, "misconfigured", _MISCONFIGURED)
     except InvalidPrefix:
         _fail(bench, claim, "diverged", _DIVERGED)
     except Exception as unexpected:
@@ -202,7 +209,7 @@ def _train_from(
 
 
 def _conclude(bench: Bench, claim: Claim, verdict: Verdict) -> None:
-    """Publish what beats the base model, in one transaction; say why where it does not."""
+    """Publish what beats the base model and its starting point, in one transaction; say why where it does not."""
     if verdict.publish:
         prefixes.publish_prefix(
             bench.storage,

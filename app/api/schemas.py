@@ -230,7 +230,9 @@ class TuningRun(Out):
     created_at: int
     started_at: int | None
     finished_at: int | None
-    published: bool | None = Field(description="Did it beat the base model and become a version? null until it ends.")
+    published: bool | None = Field(
+        description="Did it beat the base model and its starting point, and become a version? null until it ends."
+    )
     figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
     error: RunError | None
     queue_position: int | None = Field(description="How many runs go before it, plus one; null once it started.")

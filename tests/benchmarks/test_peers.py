@@ -1,11 +1,13 @@
 """The peers, fitted for real on a tiny model; they need PEFT, which `make benchmarks` installs."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.tiny_model import make_prefix, make_tiny
+from tests.tiny_model import make_prefix, make_tiny, save_tiny
 from tests.tuning.texts import CANARIES, written
 from tuning.base_model import BaseModel
 from tuning.dataset import Split, WrittenText, split_before
@@ -13,7 +15,7 @@ from tuning.evaluation import bits_per_char
 from tuning.training import TrainingSettings
 
 pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
-from benchmarks import peers
+from benchmarks import likeness, peers
 from benchmarks.methods import METHODS, Workshop, measure, neutral_blocks
 
 SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, tokens_per_step=400, max_steps=4, evaluate_every=2)
@@ -75,5 +77,32 @@ def test_samples_in_the_prompt_score_every_token_once(base: BaseModel, split: Sp
         pieces = list(peers._shown(block, shown, base.context_length))
         scored = [token for piece in pieces for token in piece.token_ids[piece.num_context :]]
         assert scored == list(block.token_ids[block.num_context :])
-        assert sum(piece.num_chars for piece in pieces) == pytest.approx(block.num_chars, abs=len(pieces))
+        assert sum(piece.num_chars for piece in pieces) == block.num_chars
         assert all(len(piece.token_ids) <= base.context_length for piece in pieces)
+
+
+def test_the_command_measures_once_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"author": author, "text": f"{author} writes for the day number {number}, and a little more of the same kind."}
+        for author in CANARIES
+        for number in range(52)
+    ]
+    (tmp_path / "authors.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = save_tiny("llama", tmp_path / "model")
+    for name, value in {"BASE_MODEL": str(model), "NUM_VIRTUAL_TOKENS": "4", "MAX_STEPS": "2"}.items():
+        monkeypatch.setenv(f"IDIOLECT_{name}", value)
+    given = ["--authors", str(tmp_path / "authors.jsonl"), "--samples", "5,10", "--limit", "2"]
+    given += ["--methods", "ours,in_context,lora_population", "--state", str(tmp_path / "state")]
+    tables = []
+    for _ in range(2):
+        likeness.main(given)
+        said = capsys.readouterr()
+        tables.append(json.loads(said.out.splitlines()[-1]))
+    assert "lora_population is left out" in said.err
+    assert "ours:" not in said.err, "measured again"
+    assert tables[0] == tables[1]
+    assert tables[0]["5"]["authors"] == 2
+    assert set(tables[0]["10"]["median_reduction_pct"]) == {"ours", "in_context"}
+    assert 0 <= tables[0]["5"]["rank1"]["ours"] <= 1

@@ -11,7 +11,7 @@ from tests.tuning.texts import plain
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.dataset import training_blocks
-from tuning.errors import ConfigurationError, TooLittleText
+from tuning.errors import ConfigurationError, TooLittleText, UnreadableText
 from tuning.evaluation import bits_per_char
 from tuning.population import FILE_NAME, load_population, main, train_population
 from tuning.prefix import Prefix
@@ -119,3 +119,33 @@ def test_the_most_personal_stretches_of_each_file_are_kept_without_speakers_name
     assert not any("Ann" in text or "Bob:" in text for text in kept)
     assert max(map(len, read_texts([Source(tmp_path)], seed=0))) <= STRETCH_CHARS
     assert len(read_texts([Source(tmp_path)], seed=0)) == 5
+
+
+def test_none_means_no_shared_start_even_where_the_model_has_one(base: BaseModel, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(make_prefix(base).to_bytes())
+    config = replace(CONFIG, base_model=str(tmp_path))
+    assert load_population(config, base) is not None
+    assert load_population(replace(config, population_prefix="none"), base) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("cut.jsonl", b'{"text": "x'),
+        ("other.jsonl", b'{"words": "x"}'),
+        ("list.jsonl", b"[1, 2]"),
+        ("plain.txt.xz", b"not compressed"),
+        ("cut.txt.xz", lzma.compress(b"x" * 99999)[:60]),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UnreadableText, match=name):
+        read_texts([Source(tmp_path / name)], seed=0)
+
+
+def test_a_folder_that_is_not_there_is_found_out_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--out", str(tmp_path / "gone" / FILE_NAME)]) == 2
+    assert "gone of --out does not exist" in capsys.readouterr().err

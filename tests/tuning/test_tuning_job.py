@@ -18,7 +18,7 @@ from storage.models import TuningCheckpoint, TuningRun, User
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.factories import add_samples, first_voice, make_run, make_user
-from tests.tiny_model import save_tiny
+from tests.tiny_model import make_prefix, save_tiny
 from tuning import run_diary, tuning_job
 from tuning.config import TuningConfig
 from tuning.heartbeat import CANCEL_WITHIN_S
@@ -316,3 +316,31 @@ def test_a_checkpoint_lies_sealed_in_the_database(bench: Bench) -> None:
     assert held is not None
     with bench.storage.database.session() as session:
         assert b"belongs_to" in (checkpoints.load_checkpoint(session, bench.storage.keys, held) or b"")
+
+
+def with_population(bench: Bench, path: Path) -> Bench:
+    return replace(bench, config=replace(bench.config, population_prefix=str(path), num_virtual_tokens=4))
+
+
+def test_a_run_starts_from_the_population_prefix_and_is_judged_against_it(bench: Bench, tmp_path: Path) -> None:
+    start = make_prefix(bench.base)
+    (tmp_path / "start.safetensors").write_bytes(start.to_bytes())
+    asked = ask(bench.storage)
+    still = replace(QUICK, learning_rate=0.0, max_steps=1)
+    tune(replace(with_population(bench, tmp_path / "start.safetensors"), settings=still), asked.run_id)
+    run = asked.run()
+    assert (run.state, run.published) == ("succeeded", False)
+    assert run.figures["voice_bits_per_char"] == run.figures["population_bits_per_char"]
+
+
+def test_a_population_prefix_that_cannot_be_used_ends_the_run_in_plain_words_and_names_the_file_in_the_log(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "start.safetensors").write_bytes(b"nonsense")
+    asked = ask(bench.storage)
+    tune(with_population(bench, tmp_path / "start.safetensors"), asked.run_id)
+    run = asked.run()
+    assert (run.state, run.error_code) == ("failed", "misconfigured")
+    assert "not your doing" in str(run.error_message)
+    assert "start.safetensors" not in str(run.error_message)
+    assert "start.safetensors" in caplog.text
