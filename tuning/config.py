@@ -43,7 +43,7 @@ class TuningConfig:
     max_context: int = 2048
     population_prefix: str = ""
     num_virtual_tokens: int = 32
-    max_steps: int = 200
+    max_steps: int = 240
     lease_s: float = 60.0
     max_attempts: int = 3
 

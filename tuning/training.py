@@ -36,9 +36,9 @@ class TrainingSettings:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     tokens_per_step: int = 1024
-    epochs: int = 10
+    epochs: int = 18
     min_steps: int = 40
-    max_steps: int = 200
+    max_steps: int = 240
     evaluate_every: int = 10
     patience: int = 5
 
