@@ -20,6 +20,7 @@ from benchmarks.methods import METHODS, RANKED, Workshop, measure, neutral_block
 from benchmarks.statistics import interval, median, wins
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
+from tuning.dataset import Split
 from tuning.evaluation import bits_per_char
 from tuning.population import SETTINGS as POPULATION
 from tuning.population import load_population
@@ -75,11 +76,10 @@ class Likeness:
             "start": _digest(starts.get(method)),
             "lora_start": _hash_of_state(shop.lora_start) if method == "lora_population" else "",
         }
-        return self._journal.once(key, partial(self._measured, author, num_samples, method))
+        return self._journal.once(key, partial(self._measured, split, method, f"{author.name}, {num_samples} samples"))
 
-    def _measured(self, author: Author, num_samples: int, method: str) -> Row:
+    def _measured(self, split: Split, method: str, whose: str) -> Row:
         shop = self._shop
-        split = author.split(shop.base, num_samples, shop.settings.num_virtual_tokens)
         if method == "base":
             bare, neutral = (bits_per_char(shop.base, None, blocks) for blocks in (split.test, shop.neutral))
             return {"bits_per_char": bare, "neutral_bits_per_char": neutral}
@@ -88,7 +88,7 @@ class Likeness:
         if outcome.prefix is not None:
             row["prefix"] = hashlib.sha256(outcome.prefix).hexdigest()
             (self._folder / f"{row['prefix']}.safetensors").write_bytes(outcome.prefix)
-        print(f"{author.name}, {num_samples} samples, {method}: {row}", file=sys.stderr, flush=True)
+        print(f"{whose}, {method}: {row}", file=sys.stderr, flush=True)
         return row
 
     def _rank1(self, rows: Sequence[Row], num_samples: int) -> float:
@@ -118,12 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = load_base_model(config)
     settings = TrainingSettings.from_config(config)
     population = load_population(config, base)
-    methods = [method for method in options.methods.split(",") if method in METHODS]
-    if population is None and "population" in methods:
-        sys.exit("likeness: this base model has no population prefix: make one, or leave `population` out of --methods")
-    if "lora_population" in methods and not options.population_texts:
-        print("lora_population is left out: --population-texts names no texts", file=sys.stderr)
-        methods.remove("lora_population")
+    methods = _methods(options, population)
     lora_start = None
     if "lora_population" in methods:
         texts = read_texts(options.population_texts, options.seed)
@@ -138,6 +133,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(json.dumps(tables | {"configuration": _configuration(base, settings, options)}))
 
 
+def _methods(options: argparse.Namespace, population: Prefix | None) -> list[str]:
+    """Those asked for. One that has nothing to start from is left out, and said, where it stands there by default."""
+    methods: list[str] = (options.methods or ",".join(METHODS)).split(",")
+    if unknown := set(methods) - set(METHODS):
+        sys.exit(f"likeness: no method is called {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
+    missing = {
+        "population": "" if population else "this base model has no population prefix",
+        "lora_population": "" if options.population_texts else "--population-texts names no texts",
+    }
+    for method, why in missing.items():
+        if why and method in methods:
+            if options.methods:
+                sys.exit(f"likeness: {method} can't be measured: {why}")
+            print(f"{method} is left out: {why}", file=sys.stderr)
+            methods.remove(method)
+    return methods
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -146,7 +159,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", default="20", help="numbers of training texts, with commas")
     parser.add_argument("--limit", type=int, default=12, help="how many authors")
     parser.add_argument("--skip", type=int, default=0, help="leave out the first so many: for choosing a recipe")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default="", help=f"with commas; all of {', '.join(METHODS)} unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept")
     parser.add_argument("--population-texts", type=Source.of, nargs="*", default=[], help="for lora_population")

@@ -1,7 +1,6 @@
 """One author, one method, one figure set: the product's own recipe and its peers under one interface. Owns what a
 measurement consists of; knows nothing of files, medians or the order of work."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import peers
 from tuning.base_model import BaseModel
-from tuning.dataset import Block, Split
+from tuning.dataset import Block, Split, text_blocks
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
@@ -70,8 +69,7 @@ def _ours(shop: Workshop, split: Split) -> Outcome:
 
 
 def _population(shop: Workshop, split: Split) -> Outcome:
-    if shop.population is None:
-        raise ValueError("there is no population prefix for this base model: make one with python -m tuning.population")
+    assert shop.population is not None  # the command asks first
     return _judged(shop, shop.population.to(dtype=shop.base.dtype), split)
 
 
@@ -99,11 +97,4 @@ def _peer(shop: Workshop, method: str, split: Split) -> Outcome:
 def neutral_blocks(base: BaseModel, num_virtual_tokens: int) -> list[Block]:
     """The fixed neutral text, in blocks as long as the model reads."""
     text = NEUTRAL_TEXT.read_text(encoding="utf-8")
-    ids = base.encode(text, document_start=False)
-    room = base.context_length - num_virtual_tokens - 1
-    num_blocks = math.ceil(len(ids) / room)
-    size = math.ceil(len(ids) / num_blocks)
-    return [
-        Block((base.document_start_id, *ids[at : at + size]), 1, round(len(text) * len(ids[at : at + size]) / len(ids)))
-        for at in range(0, len(ids), size)
-    ]
+    return text_blocks(base, text, base.context_length, num_virtual_tokens=num_virtual_tokens)

@@ -74,9 +74,8 @@ def grids(num_virtual_tokens: int, lora_start: State | None) -> dict[str, list[S
     def from_text(base: BaseModel, train: Sequence[Block]) -> nn.Module:
         model = prefix()(base, train)
         words = base.decode([token for block in reversed(train) for token in block.token_ids[block.num_context :]])
-        start = str(
-            base.tokenizer.decode([base.document_start_id])
-        )  # PEFT's tokenizing adds none, and ours begins with it
+        # PEFT's tokenizing adds no document start, and ours begins with it.
+        start = str(base.tokenizer.decode([base.document_start_id]))
         initialize_kv_prefix_from_text(
             model, base.tokenizer, text=start + words, use_chat_template=False, max_length=num_virtual_tokens
         )

@@ -117,7 +117,6 @@ def _sqlite(url: URL, foreign_keys: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # transactions begin where SQLAlchemy says so, not where sqlite3 guesses
-        connection.cursor().execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         _write_ahead(connection)
         for setting in settings:
             connection.cursor().execute(setting)

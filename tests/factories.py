@@ -1,10 +1,11 @@
 """People, voices, texts and runs for tests, made through storage's own functions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from argon2 import PasswordHasher
 
-from storage import prefixes, run_claims, samples, tuning_runs, users, voices
+from storage import base_models, prefixes, run_claims, samples, tuning_runs, users, voices
 from storage.ids import new_id
 from storage.models import PrefixVersion, Role, TuningRun, User, Voice, WritingSample
 from storage.run_claims import Claim
@@ -101,3 +102,23 @@ def publish(
         num_virtual_tokens=16,
         figures={"reduction_pct": 4.5, "samples": len(SAMPLE_TEXTS)},
     )
+
+
+def register_base_model(
+    storage: Storage,
+    name: str = "idiolect-base",
+    fingerprint: str = FINGERPRINT,
+    *,
+    num_parameters: int = 8_425_728,
+    probe: dict[str, Any] | None = None,
+) -> None:
+    """A base model that a worker has loaded and probed."""
+    with storage.database.session() as session:
+        base_models.register(
+            session,
+            fingerprint=fingerprint,
+            name=name,
+            num_parameters=num_parameters,
+            context_length=640,
+            probe=probe or {},
+        )

@@ -85,7 +85,10 @@ def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tok
     """
     ordered = _in_order([writing for writing in writings if writing.text.strip()])
     _require_enough([writing.text for writing in ordered])
-    sets = _whole(ordered, TEST_SHARE) if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE else _inside(ordered)
+    if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE:
+        sets = _whole(ordered, num_test=max(1, round(len(ordered) * TEST_SHARE)))
+    else:
+        sets = _inside(ordered)
     return _split(base, sets, num_virtual_tokens, len(ordered))
 
 
@@ -94,7 +97,7 @@ def split_before(
 ) -> Split:
     """As build_split for a comparison whose test set is given: all of `writings`, in the order given, is for training
     and for early stopping. Five samples at least."""
-    train, stop, _ = _whole(writings, 0.0)
+    train, stop, _ = _whole(writings, num_test=0)
     judged = [_Piece(writing.text, writing.prompt) for writing in test]
     return _split(base, (train, stop, judged), num_virtual_tokens, len(writings))
 
@@ -109,10 +112,11 @@ def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, num_samples:
     return Split(train=train, stop=stop, test=test, num_samples=num_samples)
 
 
-def training_blocks(base: BaseModel, text: str, num_virtual_tokens: int) -> list[Block]:
-    """All of one text as training reads it."""
-    longest = min(base.context_length - num_virtual_tokens, TRAIN_BLOCK_TOKENS)
-    return _blocks(base, _Piece(text, None), longest)
+def text_blocks(
+    base: BaseModel, text: str, longest: int = TRAIN_BLOCK_TOKENS, *, num_virtual_tokens: int
+) -> list[Block]:
+    """All of one text in blocks of at most `longest` tokens, fit for the prefix; as training has it by default."""
+    return _blocks(base, _Piece(text, None), min(longest, base.context_length - num_virtual_tokens))
 
 
 def num_tokens(blocks: Sequence[Block]) -> int:
@@ -144,11 +148,10 @@ class _Piece:
 _Sets = tuple[list[_Piece], list[_Piece], list[_Piece]]
 
 
-def _whole(ordered: Sequence[Writing], test_share: float) -> _Sets:
-    """Newest share: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
+def _whole(ordered: Sequence[Writing], *, num_test: int) -> _Sets:
+    """The newest: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
     another kind than everything else, and early stopping would then follow it (docs/likeness.md)."""
     pieces = [_Piece(writing.text, writing.prompt) for writing in ordered]
-    num_test = max(1, round(len(pieces) * test_share)) if test_share else 0
     rest, test = pieces[: len(pieces) - num_test], pieces[len(pieces) - num_test :]
     num_stop = max(1, round(len(rest) * STOP_SHARE))
     held_out = {len(rest) - 1 - number * len(rest) // num_stop for number in range(num_stop)}

@@ -19,8 +19,8 @@ from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSetti
 
 
 class Learner:
-    """One job's trainable state. Same job, settings, base model and kind of processor, on a
-    CPU: same course, to the bit."""
+    """One job's trainable state. Same job, settings, base model and kind of processor, on a CPU: same course, to the
+    bit."""
 
     def __init__(self, base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> None:
         self._base, self._job, self._settings = base, job, settings

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
-from tuning.dataset import Block, Split, training_blocks
+from tuning.dataset import Block, Split, text_blocks
 from tuning.errors import ConfigurationError, InvalidPrefix, TooLittleText, TuningError, WrongBaseModel
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
@@ -72,7 +72,9 @@ def population_blocks(
 ) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
     """The first block of each text: of all but the last ones for training, of those for early stopping. Raises
     TooLittleText."""
-    blocks = [block for text in texts for block in training_blocks(base, text[:_CHARS], num_virtual_tokens)[:1]]
+    blocks = [
+        block for text in texts for block in text_blocks(base, text[:_CHARS], num_virtual_tokens=num_virtual_tokens)[:1]
+    ]
     if len(blocks) <= 2 * _HELD_OUT:
         raise TooLittleText(f"{len(blocks)} documents are too few; a population needs more than {2 * _HELD_OUT}.")
     return tuple(blocks[:-_HELD_OUT]), tuple(blocks[-_HELD_OUT:])

@@ -11,7 +11,7 @@ from tuning.dataset import Split
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import Parametrisation
 
-_FINAL_SHARE = 0.1  # of the learning rate, at max_steps
+_FINAL_SHARE = 0.1  # of the learning rate, at the last step
 
 
 @dataclass(frozen=True)

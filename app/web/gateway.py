@@ -32,7 +32,6 @@ TIMEOUT = httpx.Timeout(10.0, connect=2.0, read=300.0, pool=None)
 CONNECTIONS = httpx.Limits(
     max_connections=None, max_keepalive_connections=0
 )  # one request each: a caller's own to close
-MOST_RELAYS = WEB_RELAYS  # at once in one process; fewer than its threads, so that pages always find one
 URL_SAFE = "/:@!$&'()*+,;=~"
 
 
@@ -49,7 +48,7 @@ def install(app: Flask, config: AppConfig) -> None:
     """One client of the API role for this process, closed when the app goes."""
     client = httpx.Client(base_url=config.api_url, timeout=TIMEOUT, limits=CONNECTIONS, trust_env=False)
     weakref.finalize(app, client.close)
-    app.extensions["gateway"] = Relays(client, threading.BoundedSemaphore(MOST_RELAYS), HangUps())
+    app.extensions["gateway"] = Relays(client, threading.BoundedSemaphore(WEB_RELAYS), HangUps())
 
 
 @gateway.route("/v1/<path:path>", methods=METHODS, provide_automatic_options=False)

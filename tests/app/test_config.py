@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from app.api import server
-from app.config import API_EVENT_STREAMS, API_THREADS, WEB_EVENT_STREAMS, WEB_THREADS, AppConfig
+from app.config import API_EVENT_STREAMS, API_THREADS, WEB_EVENT_STREAMS, WEB_RELAYS, WEB_THREADS, AppConfig
 from app.errors import ConfigurationError
-from app.web import gateway
 from app.web import server as web_server
 
 
@@ -35,13 +34,13 @@ def test_in_every_process_threads_are_left_over_for_what_ends_quickly() -> None:
     defaults = AppConfig()
     assert API_THREADS - defaults.max_num_seqs - defaults.max_waiting - API_EVENT_STREAMS >= 8
     assert web_server.threads == WEB_THREADS
-    assert WEB_THREADS - gateway.MOST_RELAYS - WEB_EVENT_STREAMS >= 16
+    assert WEB_THREADS - WEB_RELAYS - WEB_EVENT_STREAMS >= 16
 
 
 def test_the_web_role_relays_more_than_the_api_admits() -> None:
     defaults = AppConfig()
-    relays = web_server.workers * gateway.MOST_RELAYS
-    assert gateway.MOST_RELAYS >= 100  # open streams a process
+    relays = web_server.workers * WEB_RELAYS
+    assert WEB_RELAYS >= 100  # open streams a process
     assert relays > defaults.max_num_seqs + defaults.max_waiting + API_EVENT_STREAMS
 
 

@@ -94,15 +94,29 @@ def test_the_command_measures_once_and_goes_on_where_it_was(
     for name, value in {"BASE_MODEL": str(model), "NUM_VIRTUAL_TOKENS": "4", "MAX_STEPS": "2"}.items():
         monkeypatch.setenv(f"IDIOLECT_{name}", value)
     given = ["--authors", str(tmp_path / "authors.jsonl"), "--samples", "5,10", "--limit", "2"]
-    given += ["--methods", "ours,in_context,lora_population", "--state", str(tmp_path / "state")]
+    given += ["--methods", "ours,in_context", "--state", str(tmp_path / "state")]
     tables = []
     for _ in range(2):
         likeness.main(given)
         said = capsys.readouterr()
         tables.append(json.loads(said.out.splitlines()[-1]))
-    assert "lora_population is left out" in said.err
     assert "ours:" not in said.err, "measured again"
     assert tables[0] == tables[1]
     assert tables[0]["5"]["authors"] == 2
     assert set(tables[0]["10"]["median_reduction_pct"]) == {"ours", "in_context"}
     assert 0 <= tables[0]["5"]["rank1"]["ours"] <= 1
+
+
+def test_only_what_stands_there_by_default_is_left_out_and_a_slip_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authors = ["--authors", str(tmp_path / "authors.jsonl")]
+    assert likeness._methods(likeness._options(authors), None) == [
+        method for method in METHODS if "population" not in method
+    ]
+    said = capsys.readouterr().err
+    assert "population is left out: this base model has no population prefix" in said
+    assert "lora_population is left out: --population-texts names no texts" in said
+    for asked, why in (("ours,lora_population", "names no texts"), ("ours,looora", "no method is called looora")):
+        with pytest.raises(SystemExit, match=why):
+            likeness._methods(likeness._options([*authors, "--methods", asked]), None)

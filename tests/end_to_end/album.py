@@ -15,7 +15,7 @@ from storage import schema
 from storage.config import MASTER_KEY_BYTES, StorageConfig
 from storage.store import Storage
 from tests.app.web.browser import Person
-from tests.end_to_end.browsing import DESKTOP, PHONE, overflow
+from tests.end_to_end.browsing import DESKTOP, PHONE, launched, overflow
 
 NO_CACHE = "redis://127.0.0.1:1"
 Look = tuple[ViewportSize, Literal["light", "dark"]]
@@ -66,3 +66,12 @@ def empty_storage(cache_url: str = NO_CACHE) -> Iterator[Storage]:
         storage = Storage.open(config)
         yield storage
         storage.close()
+
+
+def take_pictures(*rooms: Callable[[Path, Browser], None]) -> None:
+    """What each of these scripts does: the pictures of its rooms, into the folder named on its command line."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with launched() as browser:
+        for take_all in rooms:
+            take_all(folder, browser)

@@ -2,7 +2,6 @@
 people and runs at each state, a queue and a cache that answer and then do not. For looking at; no test."""
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
 from tests.end_to_end import console_states
-from tests.end_to_end.album import LOOKS, Album, empty_storage
-from tests.end_to_end.browsing import launched
+from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
 from tests.servers import Valkey, running_valkey
 
 PAGES = (
@@ -107,12 +105,5 @@ def nothing_answers(album: Album, servers: Valkey, chief: Person) -> None:
         album.take(f"console-{name}-silent", f"/admin/{dict(PAGES)[name]}", chief)
 
 
-def main(folder: Path) -> None:
-    """Take these pictures only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with launched() as browser:
-        take_all(folder, browser)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    take_pictures(take_all)

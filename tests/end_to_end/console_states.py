@@ -9,13 +9,13 @@ from unittest.mock import patch
 
 from flask import Flask
 
-from storage import api_keys, base_models, clock, prefixes, run_claims, workers
+from storage import api_keys, clock, prefixes, run_claims, workers
 from storage.models import WorkerHeartbeat
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.training import end, measured
-from tests.factories import SAMPLE_TEXTS, add_samples
+from tests.factories import SAMPLE_TEXTS, add_samples, register_base_model
 from tuning.celery_app import enqueue_tuning
 
 LONG = "maximiliane.featherstonehaugh-montgomery@correspondence.example.org"
@@ -80,25 +80,12 @@ def publish(person: Person) -> str:
     return claim.run_id
 
 
-def register(storage: Storage, name: str, fingerprint: str, parameters: int) -> None:
-    """A base model that a worker loaded."""
-    with storage.database.session() as session:
-        base_models.register(
-            session,
-            fingerprint=fingerprint,
-            name=name,
-            num_parameters=parameters,
-            context_length=640,
-            probe=PROBE,
-        )
-
-
 def platform_set_up(storage: Storage) -> None:
     """Two models, the second in use, and three workers, one of them silent."""
     with ago(24 * 40):
-        register(storage, "idiolect-base-small", "0b" * 32, 3_211_520)
+        register_base_model(storage, "idiolect-base-small", "0b" * 32, num_parameters=3_211_520, probe=PROBE)
     with ago(30):
-        register(storage, "idiolect-base", "f" * 64, 8_425_728)
+        register_base_model(storage, probe=PROBE)
         with storage.database.session() as session:
             for name in (TUNER, SECOND, GONE):
                 workers.beat(session, name)

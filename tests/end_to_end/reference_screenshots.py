@@ -1,7 +1,6 @@
 """`python -m tests.end_to_end.reference_screenshots OUT_DIR`: the API role's page to read and try the API, on a tiny
 model. For looking at; no test."""
 
-import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,8 +12,7 @@ from app.config import AppConfig
 from app.generation.engine import Engine
 from tests.app.api.people import join
 from tests.app.api.server_thread import served
-from tests.end_to_end.album import Album, empty_storage
-from tests.end_to_end.browsing import launched
+from tests.end_to_end.album import Album, empty_storage, take_pictures
 from tests.tiny_model import make_tiny
 
 
@@ -54,12 +52,5 @@ def refused(page: Page) -> None:
     page.locator("#status", has_text="401").wait_for()
 
 
-def main(folder: Path) -> None:
-    """Take these pictures only."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with launched() as browser:
-        take_all(folder, browser)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    take_pictures(take_all)

@@ -1,7 +1,6 @@
 """`python -m tests.end_to_end.screenshots OUT_DIR`: every page at two widths and in both themes, with made-up people at
 each state. For looking at; no test. The pages for writers are here, the others' modules can also be run alone."""
 
-import sys
 from pathlib import Path
 
 from playwright.sync_api import Browser, FilePayload, Page
@@ -9,16 +8,14 @@ from playwright.sync_api import Browser, FilePayload, Page
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
-from storage import base_models
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, begin, end, publish
 from tests.app.web.upstream import serve
 from tests.end_to_end import console_screenshots, reference_screenshots
-from tests.end_to_end.album import LOOKS, Album, empty_storage
-from tests.end_to_end.browsing import launched
-from tests.factories import SAMPLE_TEXTS
+from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
+from tests.factories import SAMPLE_TEXTS, register_base_model
 
 TITLES = ("The ferry", "Wobbly tables", "A letter about the roof, which turned into something else", None, "The shop")
 ON = "the roof leaks still, and I have put the blue bowl under it. Brennan came by to look up and to say a roof is "
@@ -138,10 +135,7 @@ def take_all(folder: Path, browser: Browser) -> None:
     """Every page for writers."""
     with serve() as upstream, empty_storage() as storage:
         upstream.pieces = tuple(f" {word}" for word in ON.split())
-        with storage.database.session() as session:
-            base_models.register(
-                session, fingerprint="f" * 64, name="idiolect-base", num_parameters=1, context_length=512, probe={}
-            )
+        register_base_model(storage)
         app = create_app(AppConfig(api_url=upstream.url), storage)
         with listening(app) as url:
             album = Album(folder, browser, app, url)
@@ -150,14 +144,5 @@ def take_all(folder: Path, browser: Browser) -> None:
             old_hand(album, storage)
 
 
-def main(folder: Path) -> None:
-    """Take every picture there is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with launched() as browser:
-        take_all(folder, browser)
-        console_screenshots.take_all(folder, browser)
-        reference_screenshots.take_all(folder, browser)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    take_pictures(take_all, console_screenshots.take_all, reference_screenshots.take_all)

@@ -10,7 +10,7 @@ from tests.tiny_model import make_prefix, make_tiny, save_tiny
 from tests.tuning.texts import plain
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
-from tuning.dataset import training_blocks
+from tuning.dataset import text_blocks
 from tuning.errors import ConfigurationError, TooLittleText, UnreadableText
 from tuning.evaluation import bits_per_char
 from tuning.population import FILE_NAME, load_population, main, train_population
@@ -35,7 +35,7 @@ def public_texts(number: int) -> list[str]:
 
 def test_a_population_prefix_helps_on_texts_it_has_not_seen(base: BaseModel) -> None:
     prefix = train_population(base, public_texts(150), SETTINGS)
-    unseen = training_blocks(base, "Text 999: the harbour lies still, and the boats knock. " * 3, 4)
+    unseen = text_blocks(base, "Text 999: the harbour lies still, and the boats knock. " * 3, num_virtual_tokens=4)
     assert bits_per_char(base, prefix.to(dtype=base.dtype), unseen) < bits_per_char(base, None, unseen)
 
 

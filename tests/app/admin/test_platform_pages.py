@@ -10,12 +10,13 @@ from sqlalchemy import text
 from app.admin import health
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import audit, base_models, clock, workers
+from storage import audit, clock, workers
 from storage.models import WorkerHeartbeat
 from storage.redis_cache import RedisCache
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.training import begin, publish
+from tests.factories import register_base_model
 from tests.servers import Valkey
 from tests.waiting import READS, transactions
 from tuning import celery_app
@@ -40,23 +41,9 @@ def cacheless(storage: Storage) -> Person:
     return join(create_app(AppConfig(), bundle), bundle, "root@example.org", role="admin")
 
 
-def register(
-    storage: Storage, name: str = "idiolect-base", fingerprint: str = "f" * 64, parameters: int = 8_425_728
-) -> None:
-    with storage.database.session() as session:
-        base_models.register(
-            session,
-            fingerprint=fingerprint,
-            name=name,
-            num_parameters=parameters,
-            context_length=640,
-            probe={"cache_class": "DynamicCache", "logits_differ": True, "seconds": 0.4},
-        )
-
-
 @pytest.mark.usefixtures("queue")
 def test_a_healthy_platform_asks_for_nothing(chief: Person) -> None:
-    register(chief.storage)
+    register_base_model(chief.storage)
     with chief.storage.database.session() as session:
         workers.beat(session, "celery@box")
     page = chief.browser.get("/admin/").text
@@ -144,8 +131,9 @@ def test_a_silent_cache_says_what_goes_on_and_what_to_do(cacheless: Person) -> N
 
 
 def test_base_models_show_what_the_probe_found_and_which_is_in_use(chief: Person) -> None:
-    register(chief.storage, "older", "0" * 64, parameters=5)
-    register(chief.storage)
+    probe = {"cache_class": "DynamicCache", "logits_differ": True, "seconds": 0.4}
+    register_base_model(chief.storage, "older", "0" * 64, num_parameters=5, probe=probe)
+    register_base_model(chief.storage, probe=probe)
     page = chief.browser.get("/admin/base-models").text
     assert page.count('<span class="tag tag-on">in use</span>') == 1
     for shown in ("8,425,728", "640 tokens", "DynamicCache", "Logits differ", "f" * 64):

@@ -132,7 +132,7 @@ def test_beyond_the_most_relays_at_once_callers_are_sent_away_and_pages_are_not(
     storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hang_ups, "LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(gateway, "MOST_RELAYS", 1)
+    monkeypatch.setattr(gateway, "WEB_RELAYS", 1)
     with listening(create_app(AppConfig(api_url=upstream.url), storage)) as url:
         caller = ask_and_leave_waiting(url, "/v1/slow", upstream)
         refused = httpx.get(f"{url}/v1/models")
@@ -150,7 +150,7 @@ def test_beyond_the_most_relays_at_once_callers_are_sent_away_and_pages_are_not(
 def test_places_come_back_whatever_came_of_the_request(
     storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "MOST_RELAYS", 1)
+    monkeypatch.setattr(gateway, "WEB_RELAYS", 1)
     client = create_app(AppConfig(api_url=upstream.url), storage).test_client()
     for path, status in (("/v1/breaks", 502), ("/v1/models?" + "x" * 70_000, 400), ("/v1/models", 418)):
         assert client.get(path, buffered=True).status_code == status

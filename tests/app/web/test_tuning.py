@@ -137,9 +137,10 @@ def test_a_failed_run_says_why_and_offers_another(ada: Person) -> None:
 def test_one_run_can_be_read_from_request_to_result(ada: Person) -> None:
     publish(ada)
     page = ada.browser.get(f"/runs/{newest(ada).id}").text
-    assert "train tokens" in page
-    assert "population start" in page
-    assert "2.450 bits" in page
+    assert "Learned from" in page
+    assert "812 tokens" in page
+    assert "Shared start" in page
+    assert "2.450 bits a character" in page
     assert "812 tokens" in page
     assert "What happened" in page
 
