@@ -57,13 +57,17 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise Stopped when the run must stop; called between two steps."""
+        """Raise Stopped when the run must stop; called between two steps. A worker that is stopping is seen here at once,
+        the rest at the next sign of life."""
+        if self.reason is None and self._is_worker_stopping():
+            self.reason = "worker stopping"
         if self.reason:
             raise Stopped(self.reason)
 
     def _run(self) -> None:
         while self.reason is None and not self._ended.wait(self._every_s):
-            self.reason = self._beat()
+            if reason := self._beat():
+                self.reason = reason
 
     def _beat(self) -> StopReason | None:
         try:
@@ -75,6 +79,4 @@ class Heartbeat:
             logger.warning("run %s: no sign of life was written (%s)", self._claim.run_id, type(unreachable).__name__)
             return "lease lost" if time.monotonic() - self._renewed_at > self._lease_s else None
         self._renewed_at = time.monotonic()
-        if cancelled:
-            return "cancelled"
-        return "worker stopping" if self._is_worker_stopping() else None
+        return "cancelled" if cancelled else None

@@ -35,16 +35,17 @@ from tuning.tuning_job import Bench, load_split
 
 pytestmark = pytest.mark.timeout(240)
 
-MAX_STEPS = 50
+MAX_STEPS = 400
+MANY_LINES = 30
 LEASE_S = 3.0
 COMMAND = (sys.executable, "-m", "celery", "-A", "tuning.celery_app", "worker", "--pool", "prefork")
 OPTIONS = ("--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
 LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
 
 
-def pieces(about: str) -> tuple[str, ...]:
+def pieces(about: str, lines: int = 3) -> tuple[str, ...]:
     """Six pieces of one repetitive hand, which a prefix learns even on random weights."""
-    return tuple(f"Piece {number} of {about}. {LINE * 3}{about}." for number in range(6))
+    return tuple(f"Piece {number} of {about}. {LINE * lines}{about}." for number in range(6))
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
@@ -113,10 +114,11 @@ class Platform:
         (found,) = [worker for worker in self.workers if name.endswith(f":{worker.pid}")]
         return found
 
-    def ask(self, about: str) -> Asked:
+    def ask(self, about: str, lines: int = 3) -> Asked:
+        """MANY_LINES: of a training that lasts long enough to be interrupted."""
         user = make_user(self.storage)
         voice = first_voice(self.storage, user)
-        add_samples(self.storage, user, voice, pieces(about))
+        add_samples(self.storage, user, voice, pieces(about, lines))
         return Asked(self.storage, user, voice.id, make_run(self.storage, user, voice).id)
 
     def log(self, number: int) -> str:
@@ -206,7 +208,7 @@ def test_the_worker_is_listed(platform: Platform, first: Asked) -> None:
 
 
 def test_a_cancel_in_mid_run_works_within_seconds(platform: Platform, first: Asked) -> None:
-    asked = platform.ask("paper boats")
+    asked = platform.ask("paper boats", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
     wait_until(lambda: asked.checkpoint_step() > 0, "training")
     with platform.storage.database.session() as session:
@@ -249,7 +251,7 @@ def test_a_shared_list_would_be_noticed() -> None:
 
 
 def test_a_run_of_a_worker_that_is_stopped_is_handed_over_at_once(platform: Platform, first: Asked) -> None:
-    asked = platform.ask("tin kettles")
+    asked = platform.ask("tin kettles", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
     wait_until(lambda: asked.checkpoint_step() > 0, "training")
     stopped = platform.worker_of(asked)
@@ -263,7 +265,7 @@ def test_a_run_of_a_worker_that_is_stopped_is_handed_over_at_once(platform: Plat
 
 
 def test_a_killed_workers_run_goes_on_from_its_checkpoint_and_publishes_once(platform: Platform, first: Asked) -> None:
-    asked = platform.ask("weather vanes")
+    asked = platform.ask("weather vanes", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
     wait_until(lambda: asked.checkpoint_step() >= 10, "a checkpoint")
     victim = platform.worker_of(asked)
