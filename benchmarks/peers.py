@@ -25,7 +25,7 @@ from tuning.learner import Deck
 from tuning.population import population_blocks
 from tuning.precision import fast_arithmetic
 from tuning.prefix import Prefix
-from tuning.scoring import batches, padded, summed_losses
+from tuning.scoring import padded, passes, summed_losses
 from tuning.training import TrainingSettings
 
 _PADDED_TOKENS = 4096
@@ -150,7 +150,7 @@ def fit(
 def bits_per_char(model: nn.Module, blocks: Sequence[Block]) -> float:
     """Bits per character of the scored text."""
     with torch.no_grad():
-        nats = sum(float(_losses(model, batch).double().sum()) for batch in batches(blocks, _PADDED_TOKENS))
+        nats = sum(float(_losses(model, one.blocks).double().sum()) for one in passes([blocks], _PADDED_TOKENS))
     return nats / math.log(2) / sum(block.num_chars for block in blocks)
 
 

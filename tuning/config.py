@@ -30,6 +30,10 @@ class TuningConfig:
         "none": no shared start).
     num_virtual_tokens: prefix length (IDIOLECT_NUM_VIRTUAL_TOKENS).
     max_steps: ceiling of optimizer steps of one run (IDIOLECT_MAX_STEPS).
+    runs_together: waiting runs that one worker trains in common passes, at most (IDIOLECT_RUNS_TOGETHER); 0: one on a
+        CPU, as many as fit elsewhere.
+    training_memory_mb: MiB that training may use beside the model (IDIOLECT_TRAINING_MEMORY_MB); 0: half of what is
+        free when the worker loads the model.
     lease_s: seconds until another worker may claim a run whose worker has gone silent (IDIOLECT_LEASE_S).
     max_attempts: claims after which a run is given up as failed (IDIOLECT_MAX_ATTEMPTS).
     """
@@ -44,6 +48,8 @@ class TuningConfig:
     population_prefix: str = ""
     num_virtual_tokens: int = 32
     max_steps: int = 240
+    runs_together: int = 0
+    training_memory_mb: int = 0
     lease_s: float = 60.0
     max_attempts: int = 3
 
@@ -57,6 +63,8 @@ class TuningConfig:
             ("IDIOLECT_LEASE_S", self.lease_s, 1),
             ("IDIOLECT_MAX_ATTEMPTS", self.max_attempts, 1),
             ("IDIOLECT_NUM_THREADS", self.num_threads, 0),
+            ("IDIOLECT_RUNS_TOGETHER", self.runs_together, 0),
+            ("IDIOLECT_TRAINING_MEMORY_MB", self.training_memory_mb, 0),
         ):
             if value < least:
                 raise ConfigurationError(f"{name} must be at least {least}, not {value}")
@@ -82,6 +90,8 @@ class TuningConfig:
             population_prefix=env.get("IDIOLECT_POPULATION_PREFIX", ""),
             num_virtual_tokens=int(_number(env, "IDIOLECT_NUM_VIRTUAL_TOKENS", cls.num_virtual_tokens)),
             max_steps=int(_number(env, "IDIOLECT_MAX_STEPS", cls.max_steps)),
+            runs_together=int(_number(env, "IDIOLECT_RUNS_TOGETHER", cls.runs_together)),
+            training_memory_mb=int(_number(env, "IDIOLECT_TRAINING_MEMORY_MB", cls.training_memory_mb)),
             lease_s=_number(env, "IDIOLECT_LEASE_S", cls.lease_s),
             max_attempts=int(_number(env, "IDIOLECT_MAX_ATTEMPTS", cls.max_attempts)),
         )

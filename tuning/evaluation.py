@@ -10,11 +10,12 @@ import torch
 
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, Split, num_tokens
+from tuning.lanes import side_by_side
 from tuning.prefix import Prefix
-from tuning.scoring import batches, row_losses
+from tuning.scoring import Pass, pass_losses, passes
 from tuning.training import TrainingResult
 
-_LOGITS_PER_BATCH = 2**25  # 128 MiB in float32, whatever the vocabulary
+_LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}  # of one pass, 16 and 512 MiB in float32, whatever the vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,21 +29,33 @@ class Verdict:
     figures: dict[str, Any]
 
 
-@torch.no_grad()
 def bits_per_char(base: BaseModel, prefix: Prefix | None, blocks: Sequence[Block]) -> float:
     """Bits per character of the scored text of `blocks`: of the bare base model, or behind `prefix`. Exactly the same
     tokens count either way."""
-    nats = 0.0
+    return _bits(base, None if prefix is None else [prefix], [blocks])[0]
+
+
+def bits_per_char_each(base: BaseModel, owned: Sequence[tuple[Prefix, Sequence[Block]]]) -> list[float]:
+    """As bits_per_char for several people's prefixes of one length, each on their own blocks, in common passes."""
+    return _bits(base, [prefix for prefix, _ in owned], [blocks for _, blocks in owned])
+
+
+def _bits(base: BaseModel, prefixes: Sequence[Prefix] | None, owned: Sequence[Sequence[Block]]) -> list[float]:
+    layers = None if prefixes is None else [list(zip(prefix.keys, prefix.values, strict=True)) for prefix in prefixes]
+
+    def run(one: Pass) -> list[tuple[int, float]]:
+        with torch.no_grad():
+            return list(zip(one.owners, pass_losses(base, one, layers).double().tolist(), strict=True))
+
     vocabulary = base.model.get_input_embeddings().num_embeddings
-    for batch in batches(blocks, max(1, _LOGITS_PER_BATCH // vocabulary)):
-        layers = None
-        if prefix is not None:
-            layers = [
-                (keys.expand(len(batch), *keys.shape), values.expand(len(batch), *values.shape))
-                for keys, values in zip(prefix.keys, prefix.values, strict=True)
-            ]
-        nats += float(row_losses(base, batch, layers).double().sum())
-    return nats / math.log(2) / sum(block.num_chars for block in blocks)
+    at_once = max(1, _LOGITS_AT_ONCE.get(base.device.type, 2**25) // vocabulary)
+    nats = [0.0] * len(owned)
+    for losses in side_by_side(base.device, run, passes(owned, at_once)):
+        for owner, loss in losses:
+            nats[owner] += loss
+    return [
+        own / math.log(2) / sum(block.num_chars for block in blocks) for own, blocks in zip(nats, owned, strict=True)
+    ]
 
 
 def judge(base: BaseModel, split: Split, result: TrainingResult, start: Prefix | None = None) -> Verdict:

@@ -22,7 +22,11 @@ class Learner:
     """One job's trainable state. Same job, settings, base model and kind of processor, on a CPU: same course, to the
     bit."""
 
-    def __init__(self, base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> None:
+    def __init__(
+        self, base: BaseModel, job: TrainingJob, settings: TrainingSettings, resume_from: bytes | None = None
+    ) -> None:
+        """resume_from: what `to_checkpoint` gave; training goes on from there as if nothing had happened. Raises
+        InvalidCheckpoint when it is damaged or of other data, settings or another base model."""
         self._base, self._job, self._settings = base, job, settings
         start = _start(base, job, settings)
         self._belongs_to = _digest(base, job, settings)
@@ -39,8 +43,11 @@ class Learner:
         self.max_steps = settings.steps_for(num_tokens(job.split.train))
         self.step = 0
         self.seconds = 0.0
-        self.base_loss = bits_per_char(base, None, job.split.stop)
         self.best_loss = math.inf
+        if resume_from is None:
+            self.base_loss = bits_per_char(base, None, job.split.stop)
+        else:
+            self._restore(resume_from)
 
     @property
     def finished(self) -> bool:
@@ -68,15 +75,18 @@ class Learner:
         """Whether the early-stopping set is to be looked at now."""
         return self.step % self._settings.evaluate_every == 0 or self.step >= self.max_steps
 
-    def look(self) -> float:
-        """Measure the early-stopping set, keep the prefix if it is the best so far; bits per character."""
-        prefix = self.encoder.prefix()
-        loss = bits_per_char(self._base, prefix.to(dtype=self._base.dtype), self._job.split.stop)
+    @property
+    def early_stopping_set(self) -> tuple[Block, ...]:
+        """What a look measures."""
+        return self._job.split.stop
+
+    def looked(self, prefix: Prefix, loss: float) -> None:
+        """The present prefix was measured on the early-stopping set, in bits per character: keep it if it is the best
+        so far."""
         if loss < self.best_loss:
             self._best, self.best_loss, self._best_step, self._looks_without_gain = prefix, loss, self.step, 0
         else:
             self._looks_without_gain += 1
-        return loss
 
     def progress(self, train_loss: float | None, held_out_loss: float | None) -> Progress:
         """Where this job stands; looks at the early-stopping set enter the history."""
@@ -108,7 +118,7 @@ class Learner:
         )
 
     def to_checkpoint(self) -> bytes:
-        """The whole state; `restore` goes on from it as if nothing had happened."""
+        """The whole state."""
         tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
@@ -118,6 +128,7 @@ class Learner:
         state = {
             "step": self.step,
             "seconds": self.seconds,
+            "base_loss": self.base_loss,
             "best_loss": self.best_loss,
             "best_step": self._best_step,
             "looks_without_gain": self._looks_without_gain,
@@ -126,8 +137,7 @@ class Learner:
         }
         return Checkpoint(tensors, state, self._belongs_to).to_bytes()
 
-    def restore(self, data: bytes) -> None:
-        """Take up the state of `to_checkpoint`. Raises InvalidCheckpoint (other data, settings or model; damaged)."""
+    def _restore(self, data: bytes) -> None:
         checkpoint = Checkpoint.from_bytes(data, self._belongs_to)
         try:
             self._take_up(checkpoint.tensors, checkpoint.state)
@@ -144,7 +154,7 @@ class Learner:
         self._best = Prefix(keys, values, self._base.fingerprint)
         self._deck.order, self._deck.position = tensors["deck.order"], state["deck_position"]
         self._deck.generator.set_state(tensors["deck.random_state"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.base_loss = state["step"], state["seconds"], state["base_loss"]
         self.best_loss, self._best_step = state["best_loss"], state["best_step"]
         self._looks_without_gain = state["looks_without_gain"]
         self._history = [Progress(**metrics) for metrics in state["history"]]

@@ -2,11 +2,15 @@
 Trainer and evaluation both score through it, so they cannot disagree about masks, positions or targets."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
 
 from tuning.base_model import BaseModel
 from tuning.dataset import Block
@@ -14,6 +18,66 @@ from tuning.dataset import Block
 _IGNORED = -100
 
 KeysValues = Sequence[tuple[Tensor, Tensor]]
+
+
+class PrefixLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's prefix as the model reads it. Nothing is stored beside it, so that a layer that is computed a second
+    time in the backward pass (tuning.recomputation) finds the prefix as it was."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """The prefix, then the new keys and values, [rows, num_kv_heads, P + length, head_dim]."""
+        assert self.keys is not None
+        assert self.values is not None
+        return torch.cat([self.keys, key_states], dim=-2), torch.cat([self.values, value_states], dim=-2)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Rows that go through the model together. owners: whose each block is, in rising order."""
+
+    blocks: tuple[Block, ...]
+    owners: tuple[int, ...]
+
+
+def passes(owned: Sequence[Sequence[Block]], tokens_at_once: int) -> list[Pass]:
+    """Every block of everybody, rows of like length together, in passes of at most `tokens_at_once` padded tokens (one
+    block at least), the longest first."""
+    rows = sorted(
+        ((block, owner) for owner, blocks in enumerate(owned) for block in blocks),
+        key=lambda row: -len(row[0].token_ids),
+    )
+    packed: list[list[tuple[Block, int]]] = []
+    for row in rows:
+        if packed and len(packed[-1][0][0].token_ids) * (len(packed[-1]) + 1) <= tokens_at_once:
+            packed[-1].append(row)
+        else:
+            packed.append([row])
+    ordered = (sorted(rows_of_one, key=lambda row: row[1]) for rows_of_one in packed)
+    return [Pass(tuple(block for block, _ in rows), tuple(owner for _, owner in rows)) for rows in ordered]
+
+
+def pass_losses(base: BaseModel, one: Pass, prefixes: Sequence[KeysValues] | None) -> Tensor:
+    """Nats of each row's scored tokens, [rows], every row behind its owner's prefix; None: the bare base model.
+
+    prefixes: per owner and layer (keys, values), each [num_kv_heads, P, head_dim]; P is everybody's, and an owner who
+    has no row may have no layers. Differentiable.
+    They are expanded, not indexed: the gradient of an index adds up in whatever order threads come, and no two runs
+    are alike.
+    """
+    if prefixes is None:
+        return row_losses(base, one.blocks, None)
+    counts = [(owner, len(list(rows))) for owner, rows in groupby(one.owners)]
+
+    def rows_of(layer: int, part: int) -> Tensor:
+        parts = ((prefixes[owner][layer][part], number) for owner, number in counts)
+        return torch.cat([tensor.expand(number, *tensor.shape) for tensor, number in parts]).to(base.dtype)
+
+    return row_losses(base, one.blocks, [(rows_of(n, 0), rows_of(n, 1)) for n in range(len(prefixes[counts[0][0]]))])
 
 
 def row_losses(base: BaseModel, blocks: Sequence[Block], prefixes: KeysValues | None) -> Tensor:
@@ -29,8 +93,10 @@ def row_losses(base: BaseModel, blocks: Sequence[Block], prefixes: KeysValues | 
         length = prefixes[0][0].shape[2]
         whole = torch.cat([mask.new_ones(len(blocks), length), mask], dim=1)
         positions = torch.arange(length, length + inputs.shape[1], device=base.device).expand_as(inputs)
-        cache = DynamicCache(list(prefixes))
-        logits = base.model(inputs, attention_mask=whole, position_ids=positions, past_key_values=cache).logits
+        cache = Cache(layers=[PrefixLayer(keys, values) for keys, values in prefixes])
+        logits = base.model(
+            inputs, attention_mask=whole, position_ids=positions, past_key_values=cache, use_cache=False
+        ).logits
     return summed_losses(logits, targets)
 
 
@@ -39,17 +105,6 @@ def summed_losses(logits: Tensor, targets: Tensor) -> Tensor:
     wide = logits if logits.dtype == torch.float64 else logits.float()
     losses = F.cross_entropy(wide.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none")
     return losses.view_as(targets).sum(1)
-
-
-def batches(blocks: Sequence[Block], num_tokens: int) -> list[list[Block]]:
-    """All blocks, longest first, in batches of at most `num_tokens` padded tokens (one block at least)."""
-    done: list[list[Block]] = []
-    for block in sorted(blocks, key=lambda block: -len(block.token_ids)):
-        if done and len(done[-1][0].token_ids) * (len(done[-1]) + 1) <= num_tokens:
-            done[-1].append(block)
-        else:
-            done.append([block])
-    return done
 
 
 def padded(blocks: Sequence[Block], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,24 +1,99 @@
-"""train_prefixes: many people's prefixes in one forward and backward pass, each as if it were alone. Owns the loop;
-what belongs to one person is a Learner's. Knows nothing of runs, leases or storage."""
+"""Training prefixes of many people in the same passes, each as if it were alone. Owns the course: who trains, when the
+early-stopping sets are looked at, who leaves. What belongs to one person is a Learner's. Knows nothing of runs, leases
+or storage."""
 
 import time
 from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from tuning.base_model import BaseModel
-from tuning.dataset import num_tokens
 from tuning.errors import Stopped
+from tuning.evaluation import bits_per_char_each
 from tuning.learner import Learner
-from tuning.precision import fast_arithmetic
-from tuning.scoring import row_losses
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
+from tuning.training_step import StepPlan, train_step
 
-__all__ = ["Progress", "TrainingJob", "TrainingResult", "TrainingSettings", "train_prefixes"]
+__all__ = ["Listener", "Progress", "Stack", "TrainingJob", "TrainingResult", "TrainingSettings", "train_prefixes"]
 
 OnProgress = Callable[[int, Progress], None]
 OnCheckpoint = Callable[[int, bytes], None]
+
+
+class Listener(Protocol):
+    """Whom one person's training is told to."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """After every step. May raise Stopped: this person leaves, the others go on."""
+
+    def on_checkpoint(self, data: bytes) -> None:
+        """After every look at the early-stopping set but the first and the last. May raise Stopped."""
+
+    def on_end(self, result: TrainingResult | None) -> None:
+        """Once, when this person's training is over; None when it was stopped."""
+
+
+class Stack:
+    """People who train together on one base model. Anyone may join and leave between two steps, and nobody's training
+    depends on who else is there."""
+
+    def __init__(self, base: BaseModel, settings: TrainingSettings, plan: StepPlan | None = None) -> None:
+        self._base, self._settings, self._plan = base, settings, plan or StepPlan()
+        self._seats: list[tuple[Learner, Listener]] = []
+
+    def __len__(self) -> int:
+        """How many train now."""
+        return len(self._seats)
+
+    def join(self, job: TrainingJob, listener: Listener, resume_from: bytes | None = None) -> None:
+        """One more from the next step on. The start is looked at first: it may already be the best there is.
+
+        resume_from: the bytes of the job's last checkpoint; raises InvalidCheckpoint when they are of another training.
+        """
+        learner = Learner(self._base, job, self._settings, resume_from)
+        self._seats.append((learner, listener))
+        if learner.step == 0:
+            self._report([(learner, listener)], [None])
+        elif learner.finished:
+            self._leave(learner, listener, learner.result())
+
+    def step(self) -> None:
+        """One step of everybody."""
+        began, seats = time.monotonic(), list(self._seats)
+        losses = train_step(self._base, [learner for learner, _ in seats], self._plan)
+        for learner, _ in seats:
+            learner.seconds += time.monotonic() - began
+        self._report(seats, losses)
+
+    def _report(self, seats: Sequence[tuple[Learner, Listener]], losses: Sequence[float | None]) -> None:
+        looks = self._look([learner for learner, _ in seats if learner.due])
+        for (learner, listener), loss in zip(seats, losses, strict=True):
+            looked = looks.get(id(learner))
+            try:
+                listener.on_progress(learner.progress(loss, looked))
+                if looked is not None and learner.step and not learner.finished:
+                    listener.on_checkpoint(learner.to_checkpoint())
+            except Stopped:
+                self._leave(learner, listener, None)
+            else:
+                if learner.finished:
+                    self._leave(learner, listener, learner.result())
+
+    def _look(self, learners: Sequence[Learner]) -> dict[int, float]:
+        """Everybody's early-stopping set whose turn it is, in common passes; bits per character."""
+        if not learners:
+            return {}
+        prefixes = [learner.encoder.prefix() for learner in learners]
+        measured = [prefix.to(dtype=self._base.dtype) for prefix in prefixes]
+        sets = [learner.early_stopping_set for learner in learners]
+        losses = bits_per_char_each(self._base, list(zip(measured, sets, strict=True)))
+        for learner, prefix, loss in zip(learners, prefixes, losses, strict=True):
+            learner.looked(prefix, loss)
+        return {id(learner): loss for learner, loss in zip(learners, losses, strict=True)}
+
+    def _leave(self, learner: Learner, listener: Listener, result: TrainingResult | None) -> None:
+        self._seats = [(other, seat) for other, seat in self._seats if other is not learner]
+        listener.on_end(result)
 
 
 def train_prefixes(
@@ -26,99 +101,53 @@ def train_prefixes(
     jobs: Sequence[TrainingJob],
     settings: TrainingSettings,
     *,
+    plan: StepPlan | None = None,
     on_progress: OnProgress | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     resume_from: Sequence[bytes | None] | None = None,
 ) -> list[TrainingResult | None]:
     """Train one prefix per job; every job has its own optimizer, order of data, clip and early stop.
 
-    on_progress(job, progress): after every step. It may raise Stopped: that job leaves and has no result, the others
-        go on; Stopped is raised from here once no job is left that was not stopped.
-    on_checkpoint(job, bytes): after every look at the early-stopping set but the first and the last.
+    on_progress(job, progress), on_checkpoint(job, bytes): as a Listener's. A job that was stopped has no result;
+        Stopped is raised from here when there is no other.
     resume_from: per job, the bytes of its last checkpoint. Raises InvalidCheckpoint when they are of another training.
     """
-    learners = [Learner(base, job, settings) for job in jobs]
-    for learner, data in zip(learners, resume_from or [None] * len(learners), strict=True):
-        if data is not None:
-            learner.restore(data)
-    course = _Course(learners, on_progress, on_checkpoint)
-    course.begin()
-    while running := course.running():
-        began = time.monotonic()
-        losses = train_step(base, [learners[number] for number in running])
-        for number, loss in zip(running, losses, strict=True):
-            learners[number].seconds += time.monotonic() - began
-            course.report(number, loss)
-    return course.results()
+    stack = Stack(base, settings, plan)
+    listeners = [_ByNumber(number, on_progress, on_checkpoint) for number in range(len(jobs))]
+    for job, listener, data in zip(jobs, listeners, resume_from or [None] * len(jobs), strict=True):
+        stack.join(job, listener, data)
+    while len(stack):
+        stack.step()
+    stopped = [listener.stopped for listener in listeners]
+    if stopped and all(stopped):
+        raise stopped[0] or Stopped()
+    return [listener.result for listener in listeners]
 
 
-class _Course:
-    """Which jobs still run, and whom to tell."""
+@dataclass
+class _ByNumber:
+    """Tells one job's course to callbacks that take its number."""
 
-    def __init__(
-        self, learners: list[Learner], on_progress: OnProgress | None, on_checkpoint: OnCheckpoint | None
-    ) -> None:
-        self._learners, self._on_progress, self._on_checkpoint = learners, on_progress, on_checkpoint
-        self._stopped: dict[int, Stopped] = {}
+    number: int
+    progress: OnProgress | None
+    checkpoint: OnCheckpoint | None
+    result: TrainingResult | None = field(default=None, init=False)
+    stopped: Stopped | None = field(default=None, init=False)
 
-    def begin(self) -> None:
-        """Look at the early-stopping set before the first step: the start may already be the best there is."""
-        for number, learner in enumerate(self._learners):
-            if learner.step == 0:
-                self.report(number, None)
-
-    def running(self) -> list[int]:
-        """Numbers of the jobs that go on."""
-        learners = enumerate(self._learners)
-        return [number for number, learner in learners if number not in self._stopped and not learner.finished]
-
-    def report(self, number: int, train_loss: float | None) -> None:
-        """Look at the early-stopping set if it is time, then tell progress and checkpoint."""
-        learner = self._learners[number]
-        looked = learner.look() if learner.due else None
-        progress = learner.progress(train_loss, looked)
+    def on_progress(self, progress: Progress) -> None:
+        """Pass it on, and remember a stop."""
         try:
-            if self._on_progress:
-                self._on_progress(number, progress)
-            if self._on_checkpoint and looked is not None and learner.step and not learner.finished:
-                self._on_checkpoint(number, learner.to_checkpoint())
+            if self.progress:
+                self.progress(self.number, progress)
         except Stopped as stop:
-            self._stopped[number] = stop
+            self.stopped = stop
+            raise
 
-    def results(self) -> list[TrainingResult | None]:
-        """One result per job; None for the stopped ones. Raises Stopped when there is no other."""
-        if self._stopped and len(self._stopped) == len(self._learners):
-            raise next(iter(self._stopped.values()))
-        return [None if n in self._stopped else learner.result() for n, learner in enumerate(self._learners)]
+    def on_checkpoint(self, data: bytes) -> None:
+        """Pass it on."""
+        if self.checkpoint:
+            self.checkpoint(self.number, data)
 
-
-def train_step(base: BaseModel, learners: Sequence[Learner]) -> list[float]:
-    """One forward and backward pass over everybody's next blocks, then everybody's own update. The loss is each
-    person's mean over their tokens, summed over people, so no gradient crosses from one to another. Returns nats per
-    token."""
-    dealt = [learner.next_blocks() for learner in learners]
-    owners = torch.tensor([number for number, blocks in enumerate(dealt) for _ in blocks], device=base.device)
-    stacked = _stacked(base, learners, [len(blocks) for blocks in dealt])
-    with fast_arithmetic(base):
-        losses = row_losses(base, [block for blocks in dealt for block in blocks], stacked)
-    means = [losses[owners == number].sum() / num_tokens(blocks) for number, blocks in enumerate(dealt)]
-    torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
-    told = [float(mean.detach()) for mean in means]
-    for learner, loss in zip(learners, told, strict=True):
-        learner.update(loss)
-    return told
-
-
-def _stacked(base: BaseModel, learners: Sequence[Learner], num_rows: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values per layer, [rows, num_kv_heads, P, head_dim]: `num_rows` neighbouring rows for each learner.
-
-    Expanded, not indexed: the gradient of an index adds up in whatever order threads come, and no two runs are alike.
-    """
-    encoded = [learner.encoder() for learner in learners]
-    layers = zip(*(zip(*keys_values, strict=True) for keys_values in encoded), strict=True)
-
-    def rows(tensors: Sequence[Tensor]) -> Tensor:
-        expanded = (one.expand(number, *one.shape) for one, number in zip(tensors, num_rows, strict=True))
-        return torch.cat(list(expanded)).to(base.dtype)
-
-    return [(rows([keys for keys, _ in layer]), rows([values for _, values in layer])) for layer in layers]
+    def on_end(self, result: TrainingResult | None) -> None:
+        """Keep it."""
+        self.result = result

@@ -1,6 +1,6 @@
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pytest
@@ -14,8 +14,10 @@ from tuning.dataset import Block, WrittenText, build_split, num_tokens
 from tuning.errors import InvalidCheckpoint, Stopped
 from tuning.learner import Learner
 from tuning.prefix_encoder import Parametrisation
-from tuning.scoring import row_losses
-from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, _stacked, train_prefixes
+from tuning.recomputation import recomputing
+from tuning.scoring import Pass, pass_losses, row_losses
+from tuning.trainer import Progress, Stack, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
+from tuning.training_step import StepPlan
 
 SETTINGS = TrainingSettings(
     num_virtual_tokens=4, hidden=16, learning_rate=0.05, tokens_per_step=200, max_steps=6, evaluate_every=2, patience=9
@@ -65,9 +67,11 @@ def test_no_gradient_adds_up_in_an_order_that_threads_choose(base: BaseModel) ->
     learners = [Learner(base, job_of(base, canary), SETTINGS) for canary in CANARIES[:2]]
     by_index = learners[0].encoder()[0][0][None][torch.tensor([0, 0])]
     assert "IndexBackward0" in steps_behind(by_index), "this is what would not be seen"
-    for keys, values in _stacked(base, learners, [3, 2]):
-        assert keys.shape[0] == values.shape[0] == 5
-        assert "IndexBackward0" not in steps_behind(keys) | steps_behind(values)
+    encoded = [list(zip(*learner.encoder(), strict=True)) for learner in learners]
+    blocks = tuple(block for learner in learners for block in learner.early_stopping_set[:1] * 2)
+    losses = pass_losses(base, Pass(blocks, (0, 0, 1, 1)), encoded)
+    assert "ExpandBackward0" in steps_behind(losses)
+    assert "IndexBackward0" not in steps_behind(losses)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -148,6 +152,79 @@ def test_an_early_stop_of_one_leaves_the_others_as_they_were_alone(base: BaseMod
         assert ours is not None
         assert ours.steps == theirs.steps
         assert furthest(ours, theirs) < 1e-10
+
+
+@dataclass
+class Course:
+    """What a listener hears of one person's training. leave_at: the step after which this person is stopped."""
+
+    leave_at: int | None = None
+    steps: list[int] = field(default_factory=list)
+    ended: list[TrainingResult | None] = field(default_factory=list)
+
+    def on_progress(self, progress: Progress) -> None:
+        self.steps.append(progress.step)
+        if progress.step == self.leave_at:
+            raise Stopped("cancelled")
+
+    def on_checkpoint(self, data: bytes) -> None:
+        assert data
+
+    def on_end(self, result: TrainingResult | None) -> None:
+        self.ended.append(result)
+
+
+def test_people_join_and_leave_in_mid_flight_and_each_trains_as_alone(base: BaseModel) -> None:
+    jobs = [job_of(base, CANARIES[0]), job_of(base, CANARIES[1], 9, seed=3), job_of(base, "quixotic", 7, seed=5)]
+    first, leaving, late = Course(), Course(leave_at=3), Course()
+    stack = Stack(base, SETTINGS)
+    stack.join(jobs[0], first)
+    stack.step()
+    stack.join(jobs[1], leaving)
+    stack.step()
+    stack.step()
+    stack.join(jobs[2], late)
+    assert len(stack) == 3
+    while len(stack):
+        stack.step()
+    assert (first.steps, leaving.steps, late.steps) == (list(range(7)), [0, 1, 2, 3], list(range(7)))
+    assert leaving.ended == [None]
+    for course, job in ((first, jobs[0]), (late, jobs[2])):
+        (result,) = course.ended
+        assert furthest(result, trained(base, job)) < 1e-10
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("plan", [StepPlan(1), StepPlan(10_000), StepPlan(300, recompute=True)], ids=str)
+def test_no_plan_of_a_step_changes_what_is_learned(family: str, plan: StepPlan) -> None:
+    base = make_tiny(family)
+    jobs = [job_of(base, CANARIES[0]), job_of(base, CANARIES[1], 9, seed=3)]
+    for ours, job in zip(train_prefixes(base, jobs, SETTINGS, plan=plan), jobs, strict=True):
+        assert furthest(ours, trained(base, job)) < 1e-10
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recomputation_keeps_less_and_leaves_the_model_as_it_was(family: str) -> None:
+    base = make_tiny(family)
+    before = [module.training for module in base.model.modules()]
+    prefix = make_prefix(base)
+    leaves = [
+        (k.clone().requires_grad_(), v.clone().requires_grad_())
+        for k, v in zip(prefix.keys, prefix.values, strict=True)
+    ]
+    one = Pass(job_of(base, CANARIES[0]).split.train[:2], (0, 0))
+    kept = {}
+    for recompute in (False, True):
+        kept[recompute] = 0
+
+        def count(tensor: Tensor, recompute: bool = recompute) -> Tensor:
+            kept[recompute] += tensor.numel()
+            return tensor
+
+        with recomputing(base, recompute), torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            pass_losses(base, one, [leaves])
+    assert kept[True] < 0.7 * kept[False]
+    assert [module.training for module in base.model.modules()] == before
 
 
 def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:
@@ -270,13 +347,13 @@ def test_two_people_in_one_batch_each_meet_only_their_own_words(
     jobs = [job_of(base, canary) for canary in CANARIES]
     met: dict[int, set[str]] = {}
 
-    def watched(base: BaseModel, blocks: Sequence[Block], prefixes: list[tuple[Tensor, Tensor]]) -> Tensor:
-        rows = [hash(row.detach().numpy().tobytes()) for row in prefixes[0][0]]
-        for row, block in zip(rows, blocks, strict=True):
+    def watched(base: BaseModel, blocks: Sequence[Block], prefixes: list[tuple[Tensor, Tensor]] | None) -> Tensor:
+        rows = [hash(row.detach().numpy().tobytes()) for row in prefixes[0][0]] if prefixes else []
+        for row, block in zip(rows, blocks, strict=False):
             met.setdefault(row, set()).update(c for c in CANARIES if c in base.decode(block.token_ids))
         return row_losses(base, blocks, prefixes)
 
-    monkeypatch.setattr("tuning.trainer.row_losses", watched)
+    monkeypatch.setattr("tuning.scoring.row_losses", watched)
     train_prefixes(base, jobs, SETTINGS)
     assert met
     assert all(len(words) == 1 for words in met.values())

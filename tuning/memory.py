@@ -1,0 +1,120 @@
+"""How much memory training takes and how much it may: what one step keeps is measured on the loaded model, and the plan
+of a step is made to fit the budget before anybody's run starts. Knows nothing of runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tuning.base_model import BaseModel
+from tuning.config import TuningConfig
+from tuning.dataset import TRAIN_BLOCK_TOKENS, Block
+from tuning.errors import ConfigurationError
+from tuning.precision import fast_arithmetic
+from tuning.prefix_encoder import start_from_tokens
+from tuning.recomputation import can_recompute, recomputing
+from tuning.scoring import Pass, pass_losses
+from tuning.training import TrainingSettings
+from tuning.training_step import StepPlan
+
+MOST_TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
+MOST_TOGETHER = 32
+_SHARE = 0.5  # of what is free, where no budget is set
+_MEBIBYTE = 2**20
+_FREE = Path("/proc/meminfo")
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_USED = Path("/sys/fs/cgroup/memory.current")
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """step: how a step is run. runs_together: so many people train at once, at most."""
+
+    step: StepPlan
+    runs_together: int
+
+
+def plan_memory(base: BaseModel, settings: TrainingSettings, config: TuningConfig) -> MemoryPlan:
+    """The fastest plan within the budget: as many tokens at once as pay, without recomputation if that fits; then as
+    many people as fit beside it, at most the configured number.
+
+    Raises ConfigurationError with both amounts where not even one short pass of one person fits.
+    """
+    budget = config.training_memory_mb * _MEBIBYTE or free_bytes(base.device)
+    person = bytes_per_person(base, settings)
+    lanes = torch.get_num_threads() if base.device.type == "cpu" else 1
+    wanted = MOST_TOKENS_AT_ONCE.get(base.device.type, 2048)
+    longest = min(base.context_length, settings.num_virtual_tokens + TRAIN_BLOCK_TOKENS) - settings.num_virtual_tokens
+    needed = 0
+    for recompute in (False, True) if can_recompute(base) else (False,):
+        per_token = bytes_per_token(base, settings, recompute=recompute)
+        fits = int((budget - person) / per_token / lanes)
+        if fits >= longest:
+            plan = StepPlan(min(wanted, fits), recompute)
+            left = budget - plan.tokens_at_once * lanes * per_token
+            return MemoryPlan(plan, min(_most_together(base, config), max(1, int(left // person))))
+        needed = int(person + longest * lanes * per_token)
+    raise ConfigurationError(
+        f"Training on {base.name} needs about {-(-needed // _MEBIBYTE)} MB beside the model and may use "
+        f"{int(budget) // _MEBIBYTE}. Set IDIOLECT_TRAINING_MEMORY_MB higher, or IDIOLECT_NUM_THREADS lower, which "
+        "runs fewer passes at once."
+    )
+
+
+def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: bool) -> float:
+    """What a training pass keeps for its way back, for each padded token: counted on one pass of the longest block.
+    Twice that, since the way back makes about as much as it frees; with recomputation one layer is there at a time."""
+    length = min(base.context_length - settings.num_virtual_tokens, TRAIN_BLOCK_TOKENS)
+    ids = (base.document_start_id, *(number % 256 for number in range(length)))
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    start = start_from_tokens(base, ids, settings.num_virtual_tokens)
+    leaves = [(k.clone().requires_grad_(), v.clone().requires_grad_()) for k, v in _layers(start.keys, start.values)]
+    weights = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
+    hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
+    with recomputing(base, recompute), fast_arithmetic(base), hooks:
+        pass_losses(base, Pass((Block(ids, 1, length),), (0,)), [leaves])
+    own = sum(size for where, size in kept.items() if where not in weights) / length
+    if recompute:
+        own += bytes_per_token(base, settings, recompute=False) / len(base.layer_shapes) / 2
+    return 2 * own
+
+
+def bytes_per_person(base: BaseModel, settings: TrainingSettings) -> float:
+    """A learner's encoder with its gradient and two moments, and three prefixes (start, best, present), float32."""
+    width = 2 * sum(heads * size for heads, size in base.layer_shapes)
+    prefix = settings.num_virtual_tokens * width
+    hidden = settings.hidden
+    mlp = settings.num_virtual_tokens * hidden + hidden * (hidden + 1) + (hidden + 1) * width
+    trained = prefix if settings.parametrisation == "direct" else mlp
+    return 4.0 * (4 * trained + 3 * prefix)
+
+
+def free_bytes(device: torch.device) -> float:
+    """What training may use where no budget is set: half of what is free now, within the container's limit."""
+    if device.type == "cuda":
+        return _SHARE * torch.cuda.mem_get_info(device)[0]
+    free = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for line in _FREE.read_text(encoding="ascii").splitlines() if _FREE.exists() else ():
+        if line.startswith("MemAvailable:"):
+            free = 1024 * float(line.split()[1])
+    if _LIMIT.exists() and (limit := _LIMIT.read_text(encoding="ascii").strip()) != "max":
+        free = min(free, float(limit) - float(_USED.read_text(encoding="ascii")))
+    return _SHARE * free
+
+
+def _most_together(base: BaseModel, config: TuningConfig) -> int:
+    """On a CPU people in one pass gain nothing over one after the other and all wait for the last of them
+    (`python -m benchmarks.tuning_speed`)."""
+    return config.runs_together or (1 if base.device.type == "cpu" else MOST_TOGETHER)
+
+
+def _layers(keys: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(keys, values, strict=True))
