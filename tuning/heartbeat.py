@@ -57,8 +57,8 @@ class Heartbeat:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise Stopped when the run must stop; called between two steps. A worker that is stopping is seen here at once,
-        the rest at the next sign of life."""
+        """Raise Stopped when the run must stop; called between two steps. A worker that is stopping is seen here at
+        once, the rest at the next sign of life."""
         if self.reason is None and self._is_worker_stopping():
             self.reason = "worker stopping"
         if self.reason:
