@@ -16,7 +16,8 @@ from tuning.prefix import Prefix
 from tuning.style import Style, distance, style_of
 from tuning.verbatim import longest_overlap
 
-NUM_CONTINUATIONS = 6
+# Of 6, a distance differed by 5 to 9 % from seed to seed on the bundled model (standard deviation), of 24 by 4 to 5 %.
+NUM_CONTINUATIONS = 24
 CONTINUATION_TOKENS = 80
 TEMPERATURE = 0.8
 BEGINNING_WORDS = 12
