@@ -7,24 +7,12 @@ import pytest
 from sqlalchemy import update
 
 from app.web.closeness import closeness_of
-from storage import clock, prefixes, voices
+from storage import clock, voices
 from storage.models import PrefixVersion
 from tests.app.web.browser import Person
-from tests.app.web.training import FIGURES, publish
+from tests.app.web.training import FIGURES, add_report, publish
 
-REPORT: dict[str, Any] = {
-    "in_context_bits_per_char": 2.4,
-    "retention_pct": 1.25,
-    "style": {"samples": None, "base": None, "voice": None},
-    "style_distance": {"base": 0.6, "voice": 0.4},
-    "longest_overlap": {"words": 5, "chars": 27},
-}
 TITLE = "How close it is"
-
-
-def measured(person: Person, **changes: Any) -> None:
-    with person.storage.database.session() as session:
-        prefixes.add_report(session, person.user.id, person.newest_run_id(session), REPORT | changes)
 
 
 def text_of(person: Person) -> str:
@@ -33,7 +21,7 @@ def text_of(person: Person) -> str:
 
 def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
     publish(ada)
-    measured(ada)
+    add_report(ada)
     page, said = ada.browser.get(ada.url).text, text_of(ada)
     assert TITLE in page
     assert re.findall(r'<rect width="([\d.]+)" height="1"/></svg><span>([\d.]+)', page) == [
@@ -57,13 +45,13 @@ def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
 )
 def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, Any], says: str) -> None:
     publish(ada)
-    measured(ada, **changes)
+    add_report(ada, **changes)
     assert says in text_of(ada)
 
 
 def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
     publish(ada)
-    measured(ada, style_distance={"base": None, "voice": None}, retention_pct=None, longest_overlap=None)
+    add_report(ada, style_distance={"base": None, "voice": None}, retention_pct=None, longest_overlap=None)
     said = text_of(ada)
     assert TITLE in said
     assert "small words" not in said
@@ -82,7 +70,7 @@ def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_says_no
 
 def test_only_the_version_in_use_is_spoken_of(ada: Person) -> None:
     publish(ada)
-    measured(ada)
+    add_report(ada)
     with ada.storage.database.session() as session:
         voices.use_version(session, ada.user.id, ada.voice.id, None)
     assert TITLE not in text_of(ada)
