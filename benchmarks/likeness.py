@@ -16,12 +16,13 @@ from typing import Any
 from benchmarks import peers
 from benchmarks.authors import Author, read_authors
 from benchmarks.journal import Journal
-from benchmarks.methods import METHODS, RANKED, Workshop, measure, neutral_blocks
+from benchmarks.methods import METHODS, RANKED, Workshop, measure
 from benchmarks.statistics import interval, median, wins
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Split
-from tuning.evaluation import bits_per_char
+from tuning.evaluation import bits_per_char, cross_user_losses, rank1
+from tuning.neutral import neutral_blocks
 from tuning.population import SETTINGS as POPULATION
 from tuning.population import load_population
 from tuning.precision import multiplies_bfloat16
@@ -94,16 +95,17 @@ class Likeness:
     def _rank1(self, rows: Sequence[Row], num_samples: int) -> float:
         """The share of authors whose own prefix, of all, makes their test texts the easiest to predict."""
         prefixes = [self._kept(row["prefix"]) for row in rows]
-        first = 0
-        for number, author in enumerate(self._authors):
+        matrix: list[list[float]] = []
+        for author in self._authors:
             key = {"rank": [row["prefix"] for row in rows], "author": author.name}
             found = self._journal.once(key, partial(self._losses, author, num_samples, prefixes))
-            first += min(range(len(prefixes)), key=found["losses"].__getitem__) == number
-        return round(first / len(self._authors), 3)
+            matrix.append(found["losses"])
+        return round(rank1(matrix), 3)
 
     def _losses(self, author: Author, num_samples: int, prefixes: Sequence[Prefix]) -> Row:
         test = author.split(self._shop.base, num_samples, self._shop.settings.num_virtual_tokens).test
-        return {"losses": [bits_per_char(self._shop.base, prefix, test) for prefix in prefixes]}
+        (losses,) = cross_user_losses(self._shop.base, prefixes, [test])
+        return {"losses": losses}
 
     def _kept(self, digest: str) -> Prefix:
         data = (self._folder / f"{digest}.safetensors").read_bytes()

@@ -4,16 +4,15 @@ measurement consists of; knows nothing of files, medians or the order of work.""
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from benchmarks import peers
 from tuning.base_model import BaseModel
-from tuning.dataset import Block, Split, text_blocks
+from tuning.dataset import Block, Split
 from tuning.evaluation import bits_per_char
+from tuning.in_context import in_context_bits_per_char
 from tuning.prefix import Prefix
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
 
-NEUTRAL_TEXT = Path(__file__).with_name("neutral.txt")
 METHODS = ("ours", "population", "in_context", "peft_prompt", "peft_prefix", "lora", "lora_population", "full")
 RANKED = ("ours", "peft_prefix")  # whose fits are kept, to be tried on every other author
 
@@ -52,8 +51,10 @@ def measure(shop: Workshop, method: str, split: Split) -> Outcome:
     if method == "population":
         return _population(shop, split)
     if method == "in_context":
-        bits = peers.in_context(shop.base, split.train, split.test)
-        return Outcome(bits, peers.in_context(shop.base, split.train, shop.neutral), 0.0, 0, "", 0)
+        bits, neutral = (
+            in_context_bits_per_char(shop.base, split.train, blocks) for blocks in (split.test, shop.neutral)
+        )
+        return Outcome(bits, neutral, 0.0, 0, "", 0)
     return _peer(shop, method, split)
 
 
@@ -92,9 +93,3 @@ def _peer(shop: Workshop, method: str, split: Split) -> Outcome:
         best_step=fitted.best_step,
         prefix=prefix,
     )
-
-
-def neutral_blocks(base: BaseModel, num_virtual_tokens: int) -> list[Block]:
-    """The fixed neutral text, in blocks as long as the model reads."""
-    text = NEUTRAL_TEXT.read_text(encoding="utf-8")
-    return text_blocks(base, text, base.context_length, num_virtual_tokens=num_virtual_tokens)

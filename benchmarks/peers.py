@@ -1,4 +1,4 @@
-"""The other ways to fit a person: PEFT's prefix, prompt and LoRA tuning, full fine-tuning, and samples in the prompt.
+"""The other ways to fit a person that train something: PEFT's prefix, prompt and LoRA tuning, and full fine-tuning.
 
 Every trained peer gets what ours gets: the same blocks in the same order, tokens a step, arithmetic, ceiling of steps,
 looks at the same early-stopping set and patience; of its grid of settings the best by that set is kept. Knows no
@@ -9,7 +9,7 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,30 +152,6 @@ def bits_per_char(model: nn.Module, blocks: Sequence[Block]) -> float:
     with torch.no_grad():
         nats = sum(float(_losses(model, one.blocks).double().sum()) for one in passes([blocks], _PADDED_TOKENS))
     return nats / math.log(2) / sum(block.num_chars for block in blocks)
-
-
-def in_context(base: BaseModel, train: Sequence[Block], test: Sequence[Block]) -> float:
-    """Bits per character with the person's newest training tokens before each test text, at half the context."""
-    room = base.context_length // 2
-    newest = [token for block in train for token in block.token_ids[block.num_context :]][-(room - 1) :]
-    shown = (base.document_start_id, *newest)
-    return bits_per_char(base.model, [piece for block in test for piece in _shown(block, shown, base.context_length)])
-
-
-def _shown(block: Block, shown: tuple[int, ...], context_length: int) -> Iterator[Block]:
-    """`block` behind `shown`, in pieces that fit; each piece is scored after up to a quarter of the room of overlap."""
-    room = context_length - len(shown)
-    done = block.num_context
-    total = len(block.token_ids) - block.num_context
-    chars_done = 0
-    while done < len(block.token_ids):
-        overlap = block.token_ids[max(0, done - max(1, room // 4)) : done]
-        end = min(len(block.token_ids), done + room - len(overlap))
-        chars = round(block.num_chars * (end - block.num_context) / total) - chars_done
-        chars_done += chars
-        head = (*shown, *overlap)
-        yield Block((*head, *block.token_ids[done:end]), num_context=len(head), num_chars=chars)
-        done = end
 
 
 def _fit_one(

@@ -158,7 +158,8 @@ class TuningCheckpoint(Base):
 
 
 class PrefixVersion(Base):
-    """A published prefix. Rows are never changed, only deleted with their voice or owner."""
+    """A published prefix. Rows are only deleted, with their voice or owner, and never changed but once: `report` is
+    filled after the publication. It is unsealed, so it holds numbers and words of a fixed list, nobody's text."""
 
     __tablename__ = "prefix_versions"
     id: Mapped[str] = mapped_column(primary_key=True)  # prefix-…
@@ -171,6 +172,7 @@ class PrefixVersion(Base):
     num_bytes: Mapped[int]
     sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     figures: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # tuning.voice_report.report
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("voice_id", "version"),)
 

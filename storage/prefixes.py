@@ -97,6 +97,16 @@ def load_prefix(storage: Storage, user_id: str, voice_id: str) -> LoadedPrefix:
     return LoadedPrefix(data, user_id, voice_id, address.version, address.base_fingerprint, source)
 
 
+def add_report(session: Session, user_id: str, run_id: str, report: dict[str, Any]) -> None:
+    """Add what was measured of the version that this run of the person published. Raises NotFound: the version is gone,
+    is another's, or has its report."""
+    unmeasured = update(PrefixVersion).where(
+        PrefixVersion.run_id == run_id, PrefixVersion.user_id == user_id, PrefixVersion.report.is_(None)
+    )
+    if not session.execute(unmeasured.values(report=report).returning(PrefixVersion.id)).all():
+        raise NotFound("no such version")
+
+
 def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> None:
     """Remove a voice's cached prefixes, or all of a person's. With Redis away they end with their time to live; no
     request reads them, since each asks the database for the version first."""

@@ -1,5 +1,5 @@
-"""What a prefix is worth on text it never saw: bits per character with and without it, and the decision to publish.
-Knows nothing of how the prefix was trained, nor of runs and versions."""
+"""What a prefix is worth on text it never saw: bits per character with and without it, whose prefix fits whose text,
+and the decision to publish. Knows nothing of how the prefix was trained, nor of runs and versions."""
 
 import math
 from collections.abc import Sequence
@@ -56,6 +56,21 @@ def _bits(base: BaseModel, prefixes: Sequence[Prefix] | None, owned: Sequence[Se
     return [
         own / math.log(2) / sum(block.num_chars for block in blocks) for own, blocks in zip(nats, owned, strict=True)
     ]
+
+
+def cross_user_losses(
+    base: BaseModel, prefixes: Sequence[Prefix], blocks_by_author: Sequence[Sequence[Block]]
+) -> list[list[float]]:
+    """Bits per character of every author's blocks behind every prefix, [authors][prefixes]. For measurements over
+    public authors; the platform itself never scores one person's text behind another's prefix."""
+    return [[bits_per_char(base, prefix, blocks) for prefix in prefixes] for blocks in blocks_by_author]
+
+
+def rank1(matrix: Sequence[Sequence[float]]) -> float:
+    """The share of authors whose own prefix, the one of their row's number, makes their text easier to predict than
+    each other prefix does. A tie counts against it."""
+    first = [min([*row[:own], *row[own + 1 :]], default=math.inf) > row[own] for own, row in enumerate(matrix)]
+    return sum(first) / len(matrix)
 
 
 def judge(base: BaseModel, split: Split, result: TrainingResult, start: Prefix | None = None) -> Verdict:

@@ -36,6 +36,7 @@ from tuning.pool_child import is_worker_stopping, worker_name
 from tuning.population import load_population
 from tuning.prefix import Prefix
 from tuning.registration import register
+from tuning.report_keeping import keep_report
 from tuning.run_diary import RunDiary
 from tuning.trainer import Progress, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
 
@@ -122,9 +123,11 @@ def _claim(bench: Bench, run_id: str) -> Claim | None:
 
 def _bring_to_end(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
     try:
-        verdict = _train_and_judge(bench, claim, heartbeat)
+        split, verdict = _train_and_judge(bench, claim, heartbeat)
         heartbeat.check()
         _conclude(bench, claim, verdict)
+        if verdict.publish:
+            keep_report(bench.storage, bench.base, claim, split, verdict.data, is_stopping=bench.is_stopping)
     except Stopped:
         _stop(bench, claim, heartbeat)
     except (*_GONE, SQLAlchemyError):
@@ -145,13 +148,13 @@ def _bring_to_end(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
         _fail(bench, claim, "internal", _INTERNAL)
 
 
-def _train_and_judge(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> Verdict:
+def _train_and_judge(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> tuple[Split, Verdict]:
     base = bench.base
     split = load_split(bench, claim)
     heartbeat.check()
     with bench.storage.database.session() as session:
         run_claims.start_running(session, claim, bench.settings.steps_for(num_tokens(split.train)))
-    return judge(base, split, _train(bench, claim, split, heartbeat), bench.population)
+    return split, judge(base, split, _train(bench, claim, split, heartbeat), bench.population)
 
 
 def load_split(bench: Bench, claim: Claim) -> Split:

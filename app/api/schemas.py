@@ -190,7 +190,14 @@ class Version(Out):
     run: str
     num_virtual_tokens: int
     num_bytes: int
-    figures: dict[str, Any]
+    figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
+    report: dict[str, Any] | None = Field(
+        description="How close it is, measured soon after publication; null until then. `in_context_bits_per_char`: of "
+        "the base model with samples in the prompt. `retention_pct`: percent by which the loss on a neutral text is "
+        "higher with the voice. `style`: of samples, and of what base model and voice write, in rates of common "
+        "English words and of marks; `style_distance`: from the samples to either; null where it is not English or too "
+        "short. `longest_overlap`: the longest run that the voice repeats from the samples."
+    )
     usable: bool = Field(description="False: trained for another base model than the one now served.")
     created_at: int
 

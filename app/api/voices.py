@@ -108,6 +108,7 @@ def _version(voice: models.Voice, version: models.PrefixVersion) -> schemas.Vers
         num_virtual_tokens=version.num_virtual_tokens,
         num_bytes=version.num_bytes,
         figures=version.figures,
+        report=version.report,
         usable=version.base_fingerprint == services().base.fingerprint,
         created_at=int(version.created_at),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import render_template, request
 
+from app.web.closeness import Closeness, closeness_of
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
 from storage import samples, voices
@@ -32,6 +33,12 @@ class VoicePage:
     def fullness(self) -> float:
         """How much of what helps most has been given, 0 to 100."""
         return round(min(100.0, 100 * self.readiness.num_words / GOOD_WORDS), 1)
+
+    @property
+    def closeness(self) -> Closeness | None:
+        """How close the version in use is to the person; None while none is in use or nothing was measured."""
+        in_use = [version for version in self.versions if version.version == self.voice.active_version]
+        return closeness_of(in_use[0]) if in_use else None
 
     @property
     def samples_changed(self) -> bool:

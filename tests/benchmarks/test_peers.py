@@ -12,11 +12,12 @@ from tests.tuning.texts import CANARIES, written
 from tuning.base_model import BaseModel
 from tuning.dataset import Split, WrittenText, split_before
 from tuning.evaluation import bits_per_char
+from tuning.neutral import neutral_blocks
 from tuning.training import TrainingSettings
 
 pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
 from benchmarks import likeness, peers
-from benchmarks.methods import METHODS, Workshop, measure, neutral_blocks
+from benchmarks.methods import METHODS, Workshop, measure
 
 SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, tokens_per_step=400, max_steps=4, evaluate_every=2)
 
@@ -69,16 +70,6 @@ def test_pefts_prefix_in_our_form_scores_as_in_its_own(base: BaseModel, split: S
         model = fitted.model(base, split.train)
         ours = bits_per_char(base, peers.as_prefix(model, base), split.test)
         assert ours == pytest.approx(peers.bits_per_char(model, split.test), abs=1e-5), setting.name
-
-
-def test_samples_in_the_prompt_score_every_token_once(base: BaseModel, split: Split) -> None:
-    shown = (base.document_start_id, *range(2, 100))
-    for block in split.test:
-        pieces = list(peers._shown(block, shown, base.context_length))
-        scored = [token for piece in pieces for token in piece.token_ids[piece.num_context :]]
-        assert scored == list(block.token_ids[block.num_context :])
-        assert sum(piece.num_chars for piece in pieces) == block.num_chars
-        assert all(len(piece.token_ids) <= base.context_length for piece in pieces)
 
 
 def test_the_command_measures_once_and_goes_on_where_it_was(

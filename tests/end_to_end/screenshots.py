@@ -11,7 +11,7 @@ from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
-from tests.app.web.training import FIGURES, begin, end, publish
+from tests.app.web.training import FIGURES, add_report, begin, end, publish
 from tests.app.web.upstream import serve
 from tests.end_to_end import console_screenshots, reference_screenshots
 from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
@@ -105,6 +105,7 @@ def old_hand(album: Album, storage: Storage) -> None:
     add_samples(person)
     publish(person, reduction_pct=4.2, voice_bits_per_char=2.395)
     publish(person)
+    add_report(person)
     with storage.database.session() as session:
         sample, run = person.sample_ids(session)[0], person.newest_run_id(session)
     album.take("voice-published", person.url, person)

@@ -317,3 +317,25 @@ def test_with_the_key_erased_neither_cache_nor_database_gives_anything(
         publish(storage, held)
     with storage.database.session() as session:
         run_claims.heartbeat(session, held, 60)
+
+
+def test_a_report_is_added_once_and_only_by_the_owners_run(storage: Storage, user: User, voice: Voice) -> None:
+    version = factories.publish(storage, user, voice)
+    other = factories.make_user(storage)
+
+    def add(user_id: str, run_id: str, report: dict[str, int]) -> None:
+        with storage.database.session() as session:
+            prefixes.add_report(session, user_id, run_id, report)
+
+    def kept() -> object:
+        with storage.database.session() as session:
+            return voices.get_version(session, user.id, voice.id, 1).report
+
+    for whose, run_id in ((other.id, version.run_id), (user.id, "run-unknown")):
+        with pytest.raises(NotFound):
+            add(whose, run_id, {"number": 1})
+    assert kept() is None
+    add(user.id, version.run_id, {"number": 2})
+    with pytest.raises(NotFound):
+        add(user.id, version.run_id, {"number": 3})
+    assert kept() == {"number": 2}

@@ -9,7 +9,7 @@ from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, Split, WrittenText, build_split
 from tuning.errors import InvalidPrefix
-from tuning.evaluation import bits_per_char, judge
+from tuning.evaluation import bits_per_char, cross_user_losses, judge, rank1
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import start_from_tokens
 from tuning.trainer import TrainingJob, TrainingResult, TrainingSettings, train_prefixes
@@ -120,3 +120,17 @@ def test_a_voice_must_beat_the_shared_starting_point_too(base: BaseModel, split:
     same = judge(base, split, result, start=published)
     assert not same.publish
     assert "shared starting point" in str(same.reason)
+
+
+def test_every_authors_text_is_scored_behind_every_prefix(base: BaseModel, split: Split) -> None:
+    prefixes = [make_prefix(base, seed=seed) for seed in range(3)]
+    authors = [split.test, split.stop]
+    matrix = cross_user_losses(base, prefixes, authors)
+    assert matrix == [[bits_per_char(base, prefix, blocks) for prefix in prefixes] for blocks in authors]
+    assert len({loss for row in matrix for loss in row}) == 6
+
+
+def test_rank_one_is_the_share_whose_own_prefix_is_the_best_alone() -> None:
+    assert rank1([[1.0, 2.0, 3.0], [1.0, 0.5, 3.0], [1.0, 2.0, 0.9]]) == 1.0
+    assert rank1([[1.0, 2.0, 3.0], [1.0, 1.0, 3.0], [0.5, 2.0, 0.9], [4.0, 3.0, 2.0, 1.0]]) == 0.5
+    assert rank1([[1.0]]) == 1.0

@@ -3,29 +3,31 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from sqlalchemy import update
 
-from storage import base_models, checkpoints, prefixes, run_claims, samples, tuning_runs
+from storage import base_models, checkpoints, prefixes, run_claims, samples, tuning_runs, voices
 from storage.errors import NoPublishedVersion
 from storage.models import TuningCheckpoint, TuningRun, User
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.factories import add_samples, first_voice, make_run, make_user
 from tests.tiny_model import make_prefix, save_tiny
-from tuning import run_diary, tuning_job
+from tuning import report_keeping, run_diary, tuning_job
 from tuning.config import TuningConfig
 from tuning.heartbeat import CANCEL_WITHIN_S
 from tuning.prefix import Prefix
 from tuning.run_diary import RunDiary
 from tuning.training import Progress, TrainingSettings
 from tuning.tuning_job import Bench, tune
+from tuning.voice_report import report
 
 LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
 PIECES = tuple(f"Piece {number}. {LINE * 2}" for number in range(6))
@@ -36,14 +38,6 @@ LONG = replace(QUICK, max_steps=5000, epochs=10_000)  # to be stopped in mid-run
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny("llama", tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -153,6 +147,47 @@ def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
     assert current is not None
     assert (current.name, current.fingerprint) == ("tiny", bench.base.fingerprint)
     assert current.probe["num_virtual_tokens"] == TuningConfig().num_virtual_tokens
+
+
+def reports(asked: Asked) -> list[dict[str, Any] | None]:
+    with asked.storage.database.session() as session:
+        return [version.report for version in voices.list_versions(session, asked.user.id, asked.voice_id)]
+
+
+def test_a_published_version_gets_its_report_once_the_run_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(bench.storage)
+    states = []
+
+    def look(*given: Any, **options: Any) -> dict[str, Any]:
+        states.append(asked.run().state)
+        return report(*given, **options)
+
+    monkeypatch.setattr(report_keeping, "report", look)
+    tune(bench, asked.run_id)
+    assert states == ["succeeded"]
+    (kept,) = reports(asked)
+    assert kept is not None
+    assert kept["in_context_bits_per_char"] > 0
+    assert kept["style"]["samples"]["num_words"] == sum(len(piece.split()) for piece in PIECES) - len(PIECES), (
+        "no digits"
+    )
+
+
+def test_a_report_that_fails_leaves_the_run_succeeded_and_the_voice_in_use(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> dict[str, Any]:
+        raise RuntimeError(LINE)
+
+    monkeypatch.setattr(report_keeping, "report", fail)
+    asked = ask(bench.storage)
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().published, asked.run().error_code) == ("succeeded", True, None)
+    assert asked.messages()[-1] == "Published."
+    assert published(bench, asked).num_virtual_tokens == 4
+    assert reports(asked) == [None]
 
 
 def test_a_long_run_leaves_about_a_hundred_metrics_with_a_time_left_at_its_own_pace(

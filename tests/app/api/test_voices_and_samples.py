@@ -1,5 +1,6 @@
 """Voices, their samples and versions over HTTP."""
 
+from storage import prefixes
 from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.factories import SAMPLE_TEXTS
@@ -69,6 +70,10 @@ def test_versions_say_which_is_in_use(api: Api, ann: Person) -> None:
     listed = api.call(ann, "GET", path).json
     assert {version["version"]: version["active"] for version in listed["data"]} == {1: False, 2: True}
     assert all(version["usable"] for version in listed["data"])
+    assert [version["report"] for version in listed["data"]] == [None, None]
+    with api.storage.database.session() as session:
+        prefixes.add_report(session, ann.user_id, listed["data"][0]["run"], {"retention_pct": 0.5})
+    assert api.call(ann, "GET", path).json["data"][0]["report"] == {"retention_pct": 0.5}
     api.call(ann, "POST", f"{path}/1/use")
     assert {v["version"]: v["active"] for v in api.call(ann, "GET", path).json["data"]} == {1: True, 2: False}
     assert error_of(api.call(ann, "POST", f"{path}/9/use"), 404)["code"] == "version_not_found"

@@ -1,0 +1,92 @@
+"""How close a version is to its person, as a page says it: bars and plain words, from the version's figures and report.
+Knows no HTML and no storage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.web.formats import figure
+from storage import clock
+from storage.models import PrefixVersion
+
+MEASURED_WITHIN_S = 600  # no report by then: it failed, or its worker was stopped
+SAME_DISTANCE = 0.15  # of the base model's; measured again with another seed, distances differ by less
+SAME_ABILITY_PCT = 0.5
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure in bits per character, and its width in percent of the longest bar."""
+
+    label: str
+    bits: float
+    width: float
+    mine: bool = False
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """What is known of a version. being_measured: nothing yet, and it will come. style: "nearer", "as near" or
+    "farther" than the base model writes, None where it can't be said. repeated_words: the longest run repeated from the
+    samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a neutral text is harder."""
+
+    being_measured: bool
+    bars: tuple[Bar, ...] = ()
+    style: str | None = None
+    base_distance: float | None = None
+    voice_distance: float | None = None
+    repeated_words: int | None = None
+    ability: str | None = None
+    ability_pct: float | None = None
+
+
+def closeness_of(version: PrefixVersion) -> Closeness | None:
+    """What to say of this version; None: nothing was measured, and nothing will be."""
+    if version.report is None:
+        return Closeness(being_measured=True) if clock.now() - version.created_at < MEASURED_WITHIN_S else None
+    distances = _part(version.report, "style_distance")
+    base, voice = figure(distances, "base"), figure(distances, "voice")
+    repeated = figure(_part(version.report, "longest_overlap"), "words")
+    rise = figure(version.report, "retention_pct")
+    return Closeness(
+        being_measured=False,
+        bars=_bars(version.figures, version.report),
+        style=_style(base, voice),
+        base_distance=base,
+        voice_distance=voice,
+        repeated_words=None if repeated is None else int(repeated),
+        ability=_ability(rise),
+        ability_pct=rise,
+    )
+
+
+def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = report.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _bars(figures: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[Bar, ...]:
+    measured = (
+        ("Base model", figure(figures, "base_bits_per_char"), False),
+        ("Base model, shown your samples first", figure(report, "in_context_bits_per_char"), False),
+        ("Your voice", figure(figures, "voice_bits_per_char"), True),
+    )
+    known = [(label, bits, mine) for label, bits, mine in measured if bits is not None]
+    longest = max((bits for _, bits, _ in known), default=0.0) or 1.0
+    return tuple(Bar(label, bits, round(100 * bits / longest, 1), mine) for label, bits, mine in known)
+
+
+def _style(base: float | None, voice: float | None) -> str | None:
+    if base is None or voice is None:
+        return None
+    if abs(voice - base) <= SAME_DISTANCE * base:
+        return "as near"
+    return "nearer" if voice < base else "farther"
+
+
+def _ability(rise_pct: float | None) -> str | None:
+    if rise_pct is None:
+        return None
+    if abs(rise_pct) < SAME_ABILITY_PCT:
+        return "kept"
+    return "worse" if rise_pct > 0 else "better"

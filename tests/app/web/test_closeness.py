@@ -1,0 +1,84 @@
+"""The version in use, as the voice's page says how close it is."""
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from app.web.closeness import closeness_of
+from storage import clock, voices
+from storage.models import PrefixVersion
+from tests.app.web.browser import Person
+from tests.app.web.training import FIGURES, add_report, publish
+
+TITLE = "How close it is"
+
+
+def text_of(person: Person) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", person.browser.get(person.url).text))
+
+
+def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
+    publish(ada)
+    add_report(ada)
+    page, said = ada.browser.get(ada.url).text, text_of(ada)
+    assert TITLE in page
+    assert re.findall(r'<rect width="([\d.]+)" height="1"/></svg><span>([\d.]+)', page) == [
+        ("100.0", "2.500"),
+        ("96.0", "2.400"),
+        ("88.0", "2.200"),
+    ]
+    assert "nearer to your samples than what the base model writes (distance 0.40 against 0.60)" in said
+    assert "The longest run of words it repeated from your samples, of all it wrote for this check: 5." in said
+    assert "it needs 1.2 % more bits than the base model does" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"style_distance": {"base": 0.6, "voice": 0.55}}, "about as near to your samples as"),
+        ({"style_distance": {"base": 0.6, "voice": 0.75}}, "farther from your samples than"),
+        ({"retention_pct": 0.1}, "as good at plain text by somebody else as the base model"),
+        ({"retention_pct": -2.0}, "a little better at plain text by somebody else"),
+    ],
+)
+def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, Any], says: str) -> None:
+    publish(ada)
+    add_report(ada, **changes)
+    assert says in text_of(ada)
+
+
+def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
+    publish(ada)
+    add_report(ada, style_distance={"base": None, "voice": None}, retention_pct=None, longest_overlap=None)
+    said = text_of(ada)
+    assert TITLE in said
+    assert "small words" not in said
+    assert "longest run" not in said
+    assert "somebody else" not in said
+
+
+def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_says_nothing(ada: Person) -> None:
+    assert TITLE not in text_of(ada)
+    publish(ada)
+    assert "This is being measured" in text_of(ada)
+    with ada.storage.database.session() as session:
+        session.execute(update(PrefixVersion).values(created_at=clock.now() - 601))
+    assert TITLE not in text_of(ada)
+
+
+def test_only_the_version_in_use_is_spoken_of(ada: Person) -> None:
+    publish(ada)
+    add_report(ada)
+    with ada.storage.database.session() as session:
+        voices.use_version(session, ada.user.id, ada.voice.id, None)
+    assert TITLE not in text_of(ada)
+
+
+def test_a_report_of_another_shape_breaks_no_page() -> None:
+    version = PrefixVersion(figures=FIGURES, report={"style_distance": 3, "longest_overlap": []}, created_at=0.0)
+    shown = closeness_of(version)
+    assert shown is not None
+    assert [bar.label for bar in shown.bars] == ["Base model", "Your voice"]
+    assert (shown.style, shown.repeated_words, shown.ability) == (None, None, None)
