@@ -86,7 +86,7 @@ class WritingSample(Base):
     text_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     title_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     prompt_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
-    # The base model wrote the prompt. Without a prompt: none is to be made, it was tried in vain or cleared by its owner.
+    # The base model wrote the prompt. Without a prompt: none is to be made, tried in vain or cleared by its owner.
     prompt_made: Mapped[bool] = mapped_column(default=False, server_default=false())
     content_mac: Mapped[str]  # HMAC of the text under the owner's key: finds the same text twice, tells nobody else
     num_words: Mapped[int]
