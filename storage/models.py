@@ -6,7 +6,7 @@ since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data ke
 
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 RunState = Literal["queued", "leased", "running", "paused", "committing", "succeeded", "failed", "cancelled"]
@@ -86,6 +86,8 @@ class WritingSample(Base):
     text_sealed: Mapped[bytes] = mapped_column(LargeBinary)
     title_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     prompt_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # The base model wrote the prompt. Without a prompt: none is to be made, tried in vain or cleared by its owner.
+    prompt_made: Mapped[bool] = mapped_column(default=False, server_default=false())
     content_mac: Mapped[str]  # HMAC of the text under the owner's key: finds the same text twice, tells nobody else
     num_words: Mapped[int]
     num_chars: Mapped[int]

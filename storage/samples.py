@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, not_, select, true, update
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
@@ -45,6 +45,7 @@ class Sample:
     text: str
     title: str | None
     prompt: str | None
+    prompt_made: bool  # by the base model, not by the person
     written_on: str | None
     included: bool
     num_words: int
@@ -121,9 +122,7 @@ def list_samples(
 
 def read_samples(session: Session, keys: KeyStore, user_id: str, sample_ids: Sequence[str]) -> list[Sample]:
     """These samples of the person, in this order. Those deleted since (or another's) are left out."""
-    mine = select(WritingSample).where(WritingSample.user_id == user_id, WritingSample.id.in_(sample_ids))
-    found = {sample.id: sample for sample in _opened(keys, session.scalars(mine))}
-    return [found[sample_id] for sample_id in sample_ids if sample_id in found]
+    return _read(session, keys, user_id, sample_ids, true())
 
 
 def get_sample(session: Session, keys: KeyStore, user_id: str, voice_id: str, sample_id: str) -> Sample:
@@ -135,6 +134,33 @@ def set_included(session: Session, user_id: str, voice_id: str, sample_id: str, 
     """Take a sample into the next training, or leave it out. Raises NotFound."""
     _row(session, user_id, voice_id, sample_id).included = included
     session.flush()
+
+
+def set_prompt(
+    session: Session, keys: KeyStore, user_id: str, voice_id: str, sample_id: str, prompt: str | None
+) -> None:
+    """What the sample answers, in its owner's words. Blank or None clears it, and then none is made either.
+    Raises InvalidSample (too long), NotFound."""
+    prompt, key = clean_line(prompt, "prompt", MAX_PROMPT_CHARS), keys.data_key(user_id)
+    row = _row(session, user_id, voice_id, sample_id)
+    row.prompt_sealed = _seal_if(key, prompt, user_id, sample_id, "prompt")
+    row.prompt_made = prompt is None
+    session.flush()
+
+
+def awaiting_prompt(session: Session, keys: KeyStore, user_id: str, sample_ids: Sequence[str]) -> list[Sample]:
+    """Those of these samples for which a prompt is to be made: without one, and neither tried in vain nor cleared."""
+    return _read(session, keys, user_id, sample_ids, _awaits_prompt())
+
+
+def set_made_prompt(session: Session, keys: KeyStore, user_id: str, sample_id: str, prompt: str | None) -> bool:
+    """Keep what the base model made; None: tried in vain. Whether it was kept: what the person has set or cleared in
+    the meantime stands, and a sample that is gone stays gone. Raises InvalidSample (too long)."""
+    prompt, key = clean_line(prompt, "prompt", MAX_PROMPT_CHARS), keys.data_key(user_id)
+    sealed = _seal_if(key, prompt, user_id, sample_id, "prompt")
+    mine = and_(WritingSample.id == sample_id, WritingSample.user_id == user_id, _awaits_prompt())
+    change = update(WritingSample).where(mine).values(prompt_sealed=sealed, prompt_made=True)
+    return session.execute(change.returning(WritingSample.id)).one_or_none() is not None
 
 
 def delete_sample(session: Session, user_id: str, voice_id: str, sample_id: str) -> None:
@@ -188,6 +214,18 @@ def _readiness_sentence(num_samples: int, num_words: int, enough: bool) -> str:
     return "Plenty to learn from. More of the same kind helps a little; other kinds of writing help more."
 
 
+def _read(
+    session: Session, keys: KeyStore, user_id: str, sample_ids: Sequence[str], which: ColumnElement[bool]
+) -> list[Sample]:
+    mine = select(WritingSample).where(WritingSample.user_id == user_id, WritingSample.id.in_(sample_ids), which)
+    found = {sample.id: sample for sample in _opened(keys, session.scalars(mine))}
+    return [found[sample_id] for sample_id in sample_ids if sample_id in found]
+
+
+def _awaits_prompt() -> ColumnElement[bool]:
+    return and_(WritingSample.prompt_sealed.is_(None), not_(WritingSample.prompt_made))
+
+
 def _row(session: Session, user_id: str, voice_id: str, sample_id: str) -> WritingSample:
     row = session.scalar(
         select(WritingSample).where(
@@ -230,6 +268,7 @@ def _open(key: bytes, row: WritingSample) -> Sample:
         text=clear(row.text_sealed, "text") or "",
         title=clear(row.title_sealed, "title"),
         prompt=clear(row.prompt_sealed, "prompt"),
+        prompt_made=row.prompt_made and row.prompt_sealed is not None,
         written_on=row.written_on,
         included=row.included,
         num_words=row.num_words,
@@ -262,6 +301,7 @@ __all__ = [
     "Readiness",
     "Sample",
     "add_sample",
+    "awaiting_prompt",
     "decode_upload",
     "delete_sample",
     "get_sample",
@@ -270,4 +310,6 @@ __all__ = [
     "read_samples",
     "readiness",
     "set_included",
+    "set_made_prompt",
+    "set_prompt",
 ]

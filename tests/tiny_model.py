@@ -24,27 +24,41 @@ from tuning.prefix import Prefix
 
 FAMILIES = ("gpt2", "llama", "qwen3", "gpt_neox")
 START, PAD = "<|endoftext|>", "<|pad|>"
+USER, ASSISTANT = "<|user|>", "<|assistant|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|endoftext|>{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
 VOCABULARY = 258
 MAX_POSITIONS = 256
 NUM_VIRTUAL_TOKENS = 4
 _SPREAD = 0.3  # standard deviation of the weights: large enough for a prefix to change what is said
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte; <|endoftext|> (id 0) starts and ends texts, <|pad|> is id 1."""
+def make_tokenizer(*, chat: bool = False) -> PreTrainedTokenizerFast:
+    """One token per byte; <|endoftext|> (id 0) starts and ends texts, <|pad|> is id 1. chat: also <|user|>,
+    <|assistant|> (the last ids) and a template: a line each for the speaker, then what is said."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {START: 0, PAD: 1} | {byte: number for number, byte in enumerate(alphabet, start=2)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=START, pad_token=PAD)
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=START, eos_token=START, pad_token=PAD)
+    if chat:
+        made.add_special_tokens({"extra_special_tokens": [USER, ASSISTANT]})
+        made.chat_template = CHAT_TEMPLATE
+    return made
 
 
-def make_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
-    """Random weights of `family`, the same for the same seed. Leaves torch's global random state as it was."""
+def make_model(
+    family: str, dtype: torch.dtype = torch.float64, seed: int = 0, *, chat: bool = False
+) -> PreTrainedModel:
+    """Random weights of `family`, the same for the same seed; chat: with rows for the chat tokens. Leaves torch's
+    global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _build(family).to(dtype).eval()
+        return _build(family, VOCABULARY + 2 * chat).to(dtype).eval()
 
 
 def make_tiny(
@@ -53,21 +67,25 @@ def make_tiny(
     seed: int = 0,
     *,
     num_virtual_tokens: int = NUM_VIRTUAL_TOKENS,
+    chat: bool = False,
 ) -> BaseModel:
-    """A frozen, probed BaseModel of `family`: "gpt2", "llama" (grouped-query), "qwen3" (k-norm) or "gpt_neox"."""
+    """A frozen, probed BaseModel of `family`: "gpt2", "llama" (grouped-query), "qwen3" (k-norm) or "gpt_neox";
+    chat: with a chat template."""
     return BaseModel.of(
-        make_model(family, dtype, seed),
-        make_tokenizer(),
+        make_model(family, dtype, seed, chat=chat),
+        make_tokenizer(chat=chat),
         name=f"tiny-{family}",
         num_virtual_tokens=num_virtual_tokens,
         max_context=MAX_POSITIONS,
     )
 
 
-def save_tiny(family: str, folder: Path, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> Path:
+def save_tiny(
+    family: str, folder: Path, *, dtype: torch.dtype = torch.float32, seed: int = 0, chat: bool = False
+) -> Path:
     """Write model and tokenizer of `family` to `folder`, loadable through IDIOLECT_BASE_MODEL."""
-    make_model(family, dtype, seed).save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
+    make_model(family, dtype, seed, chat=chat).save_pretrained(folder)
+    make_tokenizer(chat=chat).save_pretrained(folder)
     return folder
 
 
@@ -86,8 +104,8 @@ def make_prefix(base: BaseModel, num_virtual_tokens: int = NUM_VIRTUAL_TOKENS, s
     )
 
 
-def _build(family: str) -> PreTrainedModel:
-    ids: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": VOCABULARY, "initializer_range": _SPREAD}
+def _build(family: str, vocabulary: int) -> PreTrainedModel:
+    ids: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "vocab_size": vocabulary, "initializer_range": _SPREAD}
     sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     grouped: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
     places: dict[str, Any] = {"max_position_embeddings": MAX_POSITIONS}

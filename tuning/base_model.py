@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
+from tuning.chat_template import MOST_TEMPLATE_TOKENS, ChatTemplate
 from tuning.config import TuningConfig
 from tuning.errors import BaseModelUnavailable
 from tuning.probe import ProbeReport, probe, refuse_architecture
@@ -38,6 +39,7 @@ class BaseModel:
     context_length: positions served, prefix included: real tokens ≤ context_length − num_virtual_tokens.
     layer_shapes: (num_kv_heads, head_dim) of each layer.
     probe_report: what the registration probe measured.
+    chat: the template of an instruct model; None where there is none that can be used.
     """
 
     model: PreTrainedModel
@@ -47,6 +49,7 @@ class BaseModel:
     context_length: int
     probe_report: ProbeReport
     num_parameters: int
+    chat: ChatTemplate | None = None
 
     @classmethod
     def of(
@@ -74,6 +77,9 @@ class BaseModel:
             context_length=context_length,
             probe_report=probe(model, num_virtual_tokens=num_virtual_tokens, context_length=context_length),
             num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            chat=ChatTemplate.of(
+                tokenizer, most_tokens=min(MOST_TEMPLATE_TOKENS, (context_length - num_virtual_tokens) // 4)
+            ),
         )
 
     @property
@@ -109,6 +115,31 @@ class BaseModel:
         person's text stay text."""
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         return ([self.document_start_id] if document_start else []) + [int(token) for token in ids]
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether requests can be put to this model in its own form: `encode_request` works, `answer_end_ids` is not
+        empty."""
+        return self.chat is not None
+
+    def encode_request(self, prompt: str, at_most: int | None = None) -> list[int]:
+        """Token ids of one user message in the model's own form, up to where the answer begins; the template alone
+        says whether they begin with the document start. Control tokens spelled out in the prompt stay text. Beyond
+        `at_most` ids the head of the prompt is left out. Raises ValueError without a chat template."""
+        if self.chat is None:
+            raise ValueError(f"{self.name} has no chat template")
+        return self.chat.encode_request(prompt, at_most)
+
+    @property
+    def answer_end_ids(self) -> tuple[int, ...]:
+        """What follows an answer, its last token being the one that ends it; empty without a chat template."""
+        return self.chat.answer_end_ids if self.chat is not None else ()
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """The tokens that end what the model writes: eos, and the end of an answer."""
+        eos = self.tokenizer.eos_token_id
+        return tuple(dict.fromkeys((*(() if eos is None else (int(eos),)), *self.answer_end_ids[-1:])))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without control tokens."""

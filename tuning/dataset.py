@@ -1,5 +1,6 @@
-"""A person's writing samples -> token blocks in three sets. Owns the split, the document-start convention and the
-count of scored characters. Keeps nothing between calls: no list in here outlives one person's call."""
+"""A person's writing samples -> token blocks in three sets. Owns the split, the document-start convention, the form of
+a request and its answer on an instruct model, and the count of scored characters. Keeps nothing between calls: no list
+in here outlives one person's call."""
 
 import hashlib
 import re
@@ -49,7 +50,8 @@ class Block:
     """Consecutive tokens of one text, at most `context_length − num_virtual_tokens` of them; shorter for training.
 
     num_context: leading tokens that are read but not scored (the document start, a prompt, the end of the block
-    before): at least 1. num_chars: characters of the scored text.
+    before): at least 1. num_chars: characters of the scored text; the end of an answer, scored in training only, has
+    none.
     """
 
     token_ids: tuple[int, ...]
@@ -64,7 +66,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Split:
-    """One person's blocks: `train` is trained on, `stop` is what early stopping looks at, `test` only judges."""
+    """One person's blocks: `train` is trained on, `stop` is what early stopping looks at, `test` only judges. Only in
+    `train` do answers end in the token that ends them: `stop` and `test` score text, and bits per character stay those
+    of the text."""
 
     train: tuple[Block, ...]
     stop: tuple[Block, ...]
@@ -79,7 +83,8 @@ class Split:
 
 def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int) -> Split:
     """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples
-    spread over the rest for early stopping. Fewer than five samples are split inside each text instead.
+    spread over the rest for early stopping. Fewer than five samples are split inside each text instead. On a base
+    model with a chat template a sample with a prompt is the answer to a request; all else is a plain document.
 
     Raises TooLittleText with how much more is needed.
     """
@@ -106,7 +111,7 @@ def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, num_samples:
     longest = base.context_length - num_virtual_tokens
     lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
     train, stop, test = (
-        tuple(block for piece in pieces for block in _blocks(base, piece, length))
+        tuple(block for piece in pieces for block in _blocks(base, piece, length, ends=pieces is sets[0]))
         for pieces, length in zip(sets, lengths, strict=True)
     )
     return Split(train=train, stop=stop, test=test, num_samples=num_samples)
@@ -141,8 +146,13 @@ def _require_enough(texts: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Piece:
+    """prompt: what led to the text's beginning. before: the text before it; None at the beginning. whole: it
+    goes on to the text's end."""
+
     text: str
     prompt: str | None
+    before: str | None = None
+    whole: bool = True
 
 
 _Sets = tuple[list[_Piece], list[_Piece], list[_Piece]]
@@ -162,7 +172,9 @@ def _whole(ordered: Sequence[Writing], *, num_test: int) -> _Sets:
 
 def _shortened(piece: _Piece, most: int) -> _Piece:
     """The piece's beginning, where it has more than `most` characters."""
-    return piece if len(piece.text) <= most else _Piece(_cut(piece.text, most / len(piece.text))[0], piece.prompt)
+    if len(piece.text) <= most:
+        return piece
+    return _Piece(_cut(piece.text, most / len(piece.text))[0], piece.prompt, whole=False)
 
 
 def _inside(ordered: Sequence[Writing]) -> _Sets:
@@ -171,10 +183,9 @@ def _inside(ordered: Sequence[Writing]) -> _Sets:
     for writing in ordered:
         rest, test = _cut(writing.text, 1 - TEST_SHARE)
         train, stop = _cut(rest, 1 - STOP_SHARE)
-        # A prompt led to the text's beginning, not to its middle.
-        for pieces, text, prompt in zip(sets, (train, stop, test), (writing.prompt, None, None), strict=True):
+        for pieces, text, before in zip(sets, (train, stop, test), (None, train, rest), strict=True):
             if text.strip():
-                pieces.append(_Piece(text, prompt))
+                pieces.append(_Piece(text, writing.prompt, before, whole=pieces is sets[2]))
     return sets
 
 
@@ -189,23 +200,44 @@ def _cut(text: str, share: float) -> tuple[str, str]:
     return text[: round(wanted)], text[round(wanted) :]
 
 
-def _blocks(base: BaseModel, piece: _Piece, longest: int) -> list[Block]:
+def _blocks(base: BaseModel, piece: _Piece, longest: int, *, ends: bool = False) -> list[Block]:
     """Blocks in which every token of the text is scored exactly once. A text that needs several repeats the last
-    quarter of a block, unscored, at the head of the next."""
-    context = _context(base, piece.prompt, longest)
-    scored = base.encode(piece.text, document_start=False)
+    quarter of a block, unscored, at the head of the next; an answer, its request before that. ends: the end of an
+    answer is scored too, where it is the text's."""
+    request = _request(base, piece, longest)
+    context = request + _overlap(base, piece, longest) if request else _document_start(base, piece, longest)
+    text = base.encode(piece.text, document_start=False)
+    scored = [*text, *base.answer_end_ids] if request and ends and piece.whole else text
     blocks: list[Block] = []
     done = 0
     while done < len(scored):
         end = min(len(scored), done + longest - len(context))
-        num_chars = round(len(piece.text) * end / len(scored)) - round(len(piece.text) * done / len(scored))
+        num_chars = _chars_up_to(end, piece, text) - _chars_up_to(done, piece, text)
         blocks.append(Block((*context, *scored[done:end]), num_context=len(context), num_chars=num_chars))
-        done, context = end, list(blocks[-1].token_ids[-max(1, longest // 4) :])
+        done, context = end, request + _last_quarter(blocks[-1].token_ids[len(request) :], longest)
     return blocks
 
 
-def _context(base: BaseModel, prompt: str | None, longest: int) -> list[int]:
-    """The document start and the end of the prompt, at most half a block."""
-    if not prompt:
+def _chars_up_to(end: int, piece: _Piece, text: Sequence[int]) -> int:
+    return round(len(piece.text) * min(end, len(text)) / max(1, len(text)))
+
+
+def _request(base: BaseModel, piece: _Piece, longest: int) -> list[int]:
+    """The request in the model's own form, at most half a block; nothing where there is no request or no such form."""
+    return base.encode_request(piece.prompt, longest // 2) if piece.prompt and base.has_chat_template else []
+
+
+def _overlap(base: BaseModel, piece: _Piece, longest: int) -> list[int]:
+    return _last_quarter(base.encode(piece.before, document_start=False), longest) if piece.before else []
+
+
+def _last_quarter(token_ids: Sequence[int], longest: int) -> list[int]:
+    return list(token_ids[-max(1, longest // 4) :])
+
+
+def _document_start(base: BaseModel, piece: _Piece, longest: int) -> list[int]:
+    """The document start and the end of the prompt, at most half a block. A prompt led to the text's beginning, not to
+    its middle."""
+    if not piece.prompt or piece.before is not None:
         return [base.document_start_id]
-    return [base.document_start_id, *base.encode(f"{prompt}\n\n", document_start=False)[-(longest // 2 - 1) :]]
+    return [base.document_start_id, *base.encode(f"{piece.prompt}\n\n", document_start=False)[-(longest // 2 - 1) :]]

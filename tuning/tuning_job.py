@@ -18,6 +18,7 @@ from storage.config import StorageConfig
 from storage.errors import IntegrityError, KeyErased, LostLease, NotFound
 from storage.run_claims import Claim
 from storage.store import Storage
+from tuning import made_prompts
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Split, build_split, num_tokens
@@ -150,6 +151,8 @@ def _bring_to_end(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> None:
 
 def _train_and_judge(bench: Bench, claim: Claim, heartbeat: Heartbeat) -> tuple[Split, Verdict]:
     base = bench.base
+    note = RunDiary(bench.storage, claim, checkpoint_every_s=bench.config.heartbeat_s).note
+    made_prompts.make_missing(base, bench.storage, claim, check=heartbeat.check, note=note)
     split = load_split(bench, claim)
     heartbeat.check()
     with bench.storage.database.session() as session:

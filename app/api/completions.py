@@ -166,12 +166,11 @@ def _encoded(base: BaseModel, text: str) -> list[int]:
 
 
 def _params(base: BaseModel, body: CompletionRequest) -> SamplingParams:
-    end = base.tokenizer.eos_token_id
     return SamplingParams(
         temperature=1.0 if body.temperature is None else body.temperature,
         top_p=1.0 if body.top_p is None else body.top_p,
         top_k=body.top_k or 0,
         seed=body.seed,
         max_tokens=body.max_tokens or DEFAULT_MAX_TOKENS,
-        stop_token_ids=() if end is None else (int(end),),
+        stop_token_ids=base.stop_token_ids,
     )

@@ -3,6 +3,7 @@
 from apiflask import APIBlueprint
 
 from app.api import schemas
+from app.api.errors import refused
 from app.api.paging import page_of
 from app.api.services import caller, services
 from storage import samples
@@ -13,6 +14,8 @@ EXAMPLE = {
     "title": "The kettle",
     "written_on": "2025-03-01",
 }
+
+CHANGE_EXAMPLE = {"included": True, "prompt": "Where do you keep the kettle?"}
 
 
 @blueprint.get("")
@@ -56,13 +59,18 @@ def get_sample(voice_id: str, sample_id: str) -> schemas.Sample:
 
 
 @blueprint.patch("/<sample_id>")
-@blueprint.input(schemas.SampleChange, arg_name="body", example={"included": False})
+@blueprint.input(schemas.SampleChange, arg_name="body", example=CHANGE_EXAMPLE)
 @blueprint.output(schemas.Sample)
 def change_sample(voice_id: str, sample_id: str, body: schemas.SampleChange) -> schemas.Sample:
-    """Include a sample in training, or leave it out."""
+    """Include a sample in training or leave it out, and say what it answers."""
     storage, user_id = services().storage, caller().user_id
     with storage.database.session() as session:
-        samples.set_included(session, user_id, voice_id, sample_id, body.included)
+        if "included" in body.model_fields_set:
+            if body.included is None:
+                raise refused("included: say true or false", param="included")
+            samples.set_included(session, user_id, voice_id, sample_id, body.included)
+        if "prompt" in body.model_fields_set:
+            samples.set_prompt(session, storage.keys, user_id, voice_id, sample_id, body.prompt)
         return _shown(samples.get_sample(session, storage.keys, user_id, voice_id, sample_id))
 
 
@@ -80,6 +88,8 @@ def _summary(sample: samples.Sample) -> schemas.SampleSummary:
         id=sample.id,
         title=sample.title,
         written_on=sample.written_on,
+        prompt=sample.prompt,
+        prompt_made=sample.prompt_made,
         included=sample.included,
         num_words=sample.num_words,
         num_chars=sample.num_chars,
@@ -88,4 +98,4 @@ def _summary(sample: samples.Sample) -> schemas.SampleSummary:
 
 
 def _shown(sample: samples.Sample) -> schemas.Sample:
-    return schemas.Sample(**_summary(sample).model_dump(), text=sample.text, prompt=sample.prompt)
+    return schemas.Sample(**_summary(sample).model_dump(), text=sample.text)

@@ -15,6 +15,7 @@ _NO_NUL = r"^[^\x00]*$"
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Id = Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)]
 
+Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=_NO_NUL, strip_whitespace=True)
 ]
@@ -138,18 +139,20 @@ class VoiceChange(Body):
 
 
 class NewSample(Body):
-    """One text the person wrote. `prompt`: what it answered, where there was such a thing."""
+    """One text the person wrote. `prompt`: what it answered, where there was such a thing. Without one, an instruct
+    model makes one when the voice is trained."""
 
     text: Text
     title: Annotated[str, StringConstraints(max_length=MAX_TITLE_CHARS)] | None = None
-    prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)] | None = None
+    prompt: Prompt | None = None
     written_on: IsoDate | None = Field(default=None, description="ISO date; the newest texts judge the voice.")
 
 
 class SampleChange(Body):
-    """Whether training uses this sample."""
+    """What to change of a sample: whether training uses it, or what it answers (null clears that)."""
 
-    included: bool
+    included: bool | None = None
+    prompt: Prompt | None = Field(default=None, description="Once set or cleared, none is made in its place.")
 
 
 class SampleSummary(Out):
@@ -159,6 +162,10 @@ class SampleSummary(Out):
     object: Literal["sample"] = "sample"
     title: str | None
     written_on: str | None
+    prompt: str | None = Field(description="What the text answers.")
+    prompt_made: bool = Field(
+        description="True: the base model wrote the prompt from the text; change it if it is off."
+    )
     included: bool
     num_words: int
     num_chars: int
@@ -169,7 +176,6 @@ class Sample(SampleSummary):
     """A writing sample."""
 
     text: str
-    prompt: str | None
 
 
 class SampleList(Out):

@@ -1,4 +1,5 @@
-"""Writing samples: paste, upload, read, include or leave out, delete. Each bad one gets its own sentence."""
+"""Writing samples: paste, upload, read, say what they answer, include or leave out, delete. Each bad one gets its own
+sentence."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -55,10 +56,22 @@ def add(voice_id: str) -> ResponseReturnValue:
 @samples.get("/<sample_id>")
 def show(voice_id: str, sample_id: str) -> ResponseReturnValue:
     """The whole text of one sample, as it was taken in."""
-    with storage().database.reading() as session:
-        voice = voice_store.get_voice(session, me().id, voice_id)
-        sample = sample_store.get_sample(session, storage().keys, me().id, voice_id, sample_id)
-    return render_template("sample.html", voice=voice, sample=sample)
+    return page_of(voice_id, sample_id)
+
+
+@samples.post("/<sample_id>/prompt")
+def change_prompt(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """Say what the sample answers, in place of what was said or made; left empty, that it answers nothing."""
+    prompt = request.form.get("prompt", "")
+    try:
+        with storage().database.session() as session:
+            sample_store.set_prompt(session, storage().keys, me().id, voice_id, sample_id, prompt)
+    except InvalidSample as wrong:
+        return page_of(voice_id, sample_id, typed=prompt, prompt_error=str(wrong)), 422
+    flash(
+        "Kept. The next training goes by it." if prompt.strip() else "The request is cleared, and none is made for it."
+    )
+    return redirect(url_for("samples.show", voice_id=voice_id, sample_id=sample_id))
 
 
 @samples.post("/<sample_id>/include")
@@ -78,6 +91,14 @@ def delete(voice_id: str, sample_id: str) -> ResponseReturnValue:
         sample_store.delete_sample(session, me().id, voice_id, sample_id)
     flash("The sample is deleted. Versions trained with it stay until you train again or delete the voice.")
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
+
+
+def page_of(voice_id: str, sample_id: str, **notices: str) -> str:
+    """The page of one sample, with what was typed and what is wrong with it. Raises NotFound for another's."""
+    with storage().database.reading() as session:
+        voice = voice_store.get_voice(session, me().id, voice_id)
+        sample = sample_store.get_sample(session, storage().keys, me().id, voice_id, sample_id)
+    return render_template("sample.html", voice=voice, sample=sample, **notices)
 
 
 def keep_files(voice_id: str, files: Iterable[FileStorage], harvest: Harvest) -> None:

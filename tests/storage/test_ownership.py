@@ -38,6 +38,7 @@ WITH_SESSION: dict[str, Ask] = {
     "list_samples": lambda st, s, me, ids: samples.list_samples(s, st.keys, me, ids.voice),
     "get_sample": lambda st, s, me, ids: samples.get_sample(s, st.keys, me, ids.voice, ids.sample),
     "set_included": lambda _, s, me, ids: samples.set_included(s, me, ids.voice, ids.sample, False),
+    "set_prompt": lambda st, s, me, ids: samples.set_prompt(s, st.keys, me, ids.voice, ids.sample, "Taken?"),
     "delete_sample": lambda _, s, me, ids: samples.delete_sample(s, me, ids.voice, ids.sample),
     "readiness": lambda _, s, me, ids: samples.readiness(s, me, ids.voice),
     "request_run": lambda _, s, me, ids: tuning_runs.request_run(s, user_id=me, voice_id=ids.voice),

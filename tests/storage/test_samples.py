@@ -202,3 +202,66 @@ def test_adding_to_a_voice_that_is_being_deleted_says_that_it_is_gone(storage: S
     voices.delete_voice(storage, user.id, voice.id)
     with pytest.raises(NotFound):
         factories.add_samples(storage, user, voice)
+
+
+def awaiting(storage: Storage, voice: Voice) -> list[str]:
+    with storage.database.session() as session:
+        ids = samples.included_ids(session, voice.user_id, voice.id)
+        return [sample.id for sample in samples.awaiting_prompt(session, storage.keys, voice.user_id, ids)]
+
+
+def keep_made(storage: Storage, user: User, sample_id: str, prompt: str | None) -> bool:
+    with storage.database.session() as session:
+        return samples.set_made_prompt(session, storage.keys, user.id, sample_id, prompt)
+
+
+def prompts(storage: Storage, voice: Voice) -> list[tuple[str | None, bool]]:
+    return [(sample.prompt, sample.prompt_made) for sample in listed(storage, voice)]
+
+
+def test_a_made_prompt_is_kept_once_sealed_and_marked(storage: Storage, user: User, voice: Voice) -> None:
+    first, second = factories.add_samples(storage, user, voice, SAMPLE_TEXTS[:2])
+    assert awaiting(storage, voice) == [first.id, second.id]
+    assert keep_made(storage, user, first.id, "Write about the zanzibarquokka.")
+    assert not keep_made(storage, user, first.id, "Write about something else.")
+    assert prompts(storage, voice) == [("Write about the zanzibarquokka.", True), (None, False)]
+    assert awaiting(storage, voice) == [second.id]
+    with storage.database.session() as session:
+        stored = session.get_one(WritingSample, first.id).prompt_sealed
+    assert stored
+    assert b"zanzibarquokka" not in stored
+
+
+def test_what_was_tried_in_vain_is_not_tried_again_and_is_not_marked(
+    storage: Storage, user: User, voice: Voice
+) -> None:
+    (row,) = factories.add_samples(storage, user, voice, SAMPLE_TEXTS[:1])
+    assert keep_made(storage, user, row.id, None)
+    assert awaiting(storage, voice) == []
+    assert prompts(storage, voice) == [(None, False)]
+
+
+def test_a_made_prompt_never_takes_the_place_of_what_the_person_set_or_cleared(
+    storage: Storage, user: User, voice: Voice
+) -> None:
+    rows = factories.add_samples(storage, user, voice, SAMPLE_TEXTS[:3])
+    for row, given in zip(rows, ("Mine.", "  ", None), strict=True):
+        with storage.database.session() as session:
+            samples.set_prompt(session, storage.keys, user.id, voice.id, row.id, given)
+        assert not keep_made(storage, user, row.id, "The model's.")
+    assert prompts(storage, voice) == [("Mine.", False), (None, False), (None, False)]
+    assert awaiting(storage, voice) == []
+    stranger = factories.make_user(storage)
+    (other,) = factories.add_samples(storage, user, voice, SAMPLE_TEXTS[3:4])
+    assert not keep_made(storage, stranger, other.id, "The model's.")
+
+
+def test_an_edited_prompt_is_the_persons_and_may_not_be_too_long(storage: Storage, user: User, voice: Voice) -> None:
+    (row,) = factories.add_samples(storage, user, voice, SAMPLE_TEXTS[:1])
+    keep_made(storage, user, row.id, "The model's.")
+    with pytest.raises(InvalidSample, match="shorten it"), storage.database.session() as session:
+        samples.set_prompt(session, storage.keys, user.id, voice.id, row.id, "x" * 4001)
+    assert prompts(storage, voice) == [("The model's.", True)]
+    with storage.database.session() as session:
+        samples.set_prompt(session, storage.keys, user.id, voice.id, row.id, "Mine.")
+    assert prompts(storage, voice) == [("Mine.", False)]

@@ -18,7 +18,7 @@ from tests.factories import SAMPLE_TEXTS
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("PATCH", "/v1/voices/<voice_id>"): {"name": "Taken"},
     ("POST", "/v1/voices/<voice_id>/samples"): {"text": "Some words of mine that go on for a while, and on. " * 5},
-    ("PATCH", "/v1/voices/<voice_id>/samples/<sample_id>"): {"included": False},
+    ("PATCH", "/v1/voices/<voice_id>/samples/<sample_id>"): {"included": False, "prompt": "Taken?"},
     ("POST", "/v1/voices/<voice_id>/tuning_runs"): {},
 }
 PUBLIC = "public."

@@ -1,6 +1,6 @@
 """Voices, their samples and versions over HTTP."""
 
-from storage import prefixes
+from storage import prefixes, samples
 from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.factories import SAMPLE_TEXTS
@@ -49,6 +49,27 @@ def test_a_sample_from_its_adding_to_its_end(api: Api, ann: Person) -> None:
     assert "text" not in listed
     assert api.call(ann, "DELETE", one).json["deleted"] is True
     assert error_of(api.call(ann, "GET", one), 404)["code"] == "sample_not_found"
+
+
+def test_a_made_prompt_is_marked_changed_and_cleared(api: Api, ann: Person) -> None:
+    path = f"/v1/voices/{ann.voice_id}/samples"
+    sample = api.call(ann, "POST", path, json={"text": TEXT}).json
+    assert (sample["prompt"], sample["prompt_made"]) == (None, False)
+    with api.storage.database.session() as session:
+        assert samples.set_made_prompt(session, api.storage.keys, ann.user_id, sample["id"], "Write about cups.")
+    (listed,) = api.call(ann, "GET", path).json["data"]
+    assert (listed["prompt"], listed["prompt_made"]) == ("Write about cups.", True)
+    one = f"{path}/{sample['id']}"
+    left_out = api.call(ann, "PATCH", one, json={"included": False}).json
+    assert (left_out["included"], left_out["prompt_made"]) == (False, True)
+    changed = api.call(ann, "PATCH", one, json={"prompt": " Which cup? "}).json
+    assert (changed["prompt"], changed["prompt_made"], changed["included"]) == ("Which cup?", False, False)
+    for body in ({"prompt": 3}, {"prompt": "x" * 4001}, {"included": None}, {"prompt_made": False}, {"included": 1}):
+        error_of(api.call(ann, "PATCH", one, json=body), 400)
+    assert api.call(ann, "GET", one).json == changed
+    cleared = api.call(ann, "PATCH", one, json={"prompt": None}).json
+    assert (cleared["prompt"], cleared["prompt_made"]) == (None, False)
+    assert api.call(ann, "PATCH", one, json={}).json == cleared
 
 
 def test_text_that_cannot_be_kept_is_answered_with_what_to_do(api: Api, ann: Person) -> None:

@@ -136,3 +136,63 @@ def test_samples_keep_their_line_breaks_and_run_no_markup(ada: Person) -> None:
     page = ada.browser.get(f"{ada.url}/samples/{sample.id}").text
     assert "<img" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;\n\nOn moving" in page
+
+
+def make_prompt(person: Person, sample: Sample, prompt: str) -> None:
+    """As a worker does."""
+    with person.storage.database.session() as session:
+        assert samples.set_made_prompt(session, person.storage.keys, person.user.id, sample.id, prompt)
+
+
+def test_a_request_stands_under_its_sample_and_a_made_one_is_marked(ada: Person) -> None:
+    ada.browser.post(f"{ada.url}/samples", {"text": TEXT * 3, "prompt": "Why did you move?"})
+    ada.add(1)
+    given, plain = kept(ada)
+    make_prompt(ada, plain, "Write about <spoons>.")
+    listed = ada.browser.get(ada.url).text
+    assert "Why did you move?" in listed
+    assert "Write about &lt;spoons&gt;." in listed
+    assert listed.count("request written by the model") == 1
+    assert "request written by the model" not in ada.browser.get(f"{ada.url}/samples/{given.id}").text
+    page = ada.browser.get(f"{ada.url}/samples/{plain.id}").text
+    assert "request written by the model; change it if it is off" in page
+    assert ">\nWrite about &lt;spoons&gt;.</textarea>" in page
+
+
+def test_a_made_request_is_changed_and_is_then_the_persons_own(ada: Person) -> None:
+    ada.add(1)
+    make_prompt(ada, kept(ada)[0], "Write about spoons.")
+    url = f"{ada.url}/samples/{kept(ada)[0].id}"
+    done = ada.browser.post(f"{url}/prompt", {"prompt": " What did you find? "}, follow_redirects=True)
+    assert "The next training goes by it" in done.text
+    assert "What did you find?" in done.text
+    assert "written by the model" not in done.text
+    assert [(sample.prompt, sample.prompt_made) for sample in kept(ada)] == [("What did you find?", False)]
+
+
+def test_a_request_is_cleared(ada: Person) -> None:
+    ada.add(1)
+    make_prompt(ada, kept(ada)[0], "Write about spoons.")
+    done = ada.browser.post(f"{ada.url}/samples/{kept(ada)[0].id}/prompt", {"prompt": "  "}, follow_redirects=True)
+    assert "The request is cleared" in done.text
+    assert "It answered" not in done.text
+    assert [(sample.prompt, sample.prompt_made) for sample in kept(ada)] == [(None, False)]
+
+
+def test_a_request_that_is_too_long_is_explained_and_stays_in_the_form(ada: Person) -> None:
+    ada.add(1)
+    page = ada.browser.post(f"{ada.url}/samples/{kept(ada)[0].id}/prompt", {"prompt": "Why? " * 1000})
+    assert page.status_code == 422
+    assert 'id="prompt-problem"' in page.text
+    assert "Why? Why?" in page.text
+    assert kept(ada)[0].prompt is None
+
+
+def test_a_request_is_changed_only_with_a_token_and_only_ones_own(ada: Person, bob: Person) -> None:
+    ada.add(1)
+    path = f"{ada.url}/samples/{kept(ada)[0].id}/prompt"
+    assert ada.browser.client.post(path, data={"prompt": "Forged?"}).status_code == 400
+    assert bob.browser.post(path, {"prompt": "Taken?"}).status_code == 404
+    assert bob.browser.post(path.replace(ada.url, bob.url), {"prompt": "Taken?"}).status_code == 404
+    assert ada.browser.post(f"{ada.url}/samples/sample-none/prompt", {"prompt": "Mine?"}).status_code == 404
+    assert kept(ada)[0].prompt is None

@@ -1,0 +1,126 @@
+"""Requests that the base model makes for samples without one, so that a voice learns to answer and not only to go on.
+Owns the question to the model and what is fit to keep of its answer. Knows nothing of training; logs no text."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteriaList
+
+from storage import run_claims, samples
+from storage.run_claims import Claim
+from storage.samples import Sample
+from storage.store import Storage
+from storage.text_intake import MAX_PROMPT_CHARS
+from tuning.base_model import BaseModel
+
+MOST_NEW_TOKENS = 40
+EXCERPT_TOKENS = 256  # how a text begins tells what it answers
+LEAST_EXCERPT_TOKENS = 16
+TEXTS_AT_ONCE = 4
+_QUESTION = "{excerpt}\n\n---\nIn one line: which request does the text above answer? Write the request alone."
+_LABEL = re.compile(r"^(?:[-*#>]+\s*|(?:the\s+)?(?:request|prompt|question|instruction)\s*:\s*)+", re.IGNORECASE)
+_QUOTES = "\"'`*“”„‘’«»"  # models quote and embolden what they were asked for
+_WORDS = re.compile(r"\w+")
+
+
+def make_missing(
+    base: BaseModel, storage: Storage, claim: Claim, *, check: Callable[[], None], note: Callable[[str], None]
+) -> None:
+    """Make a request for each of the run's samples that awaits one, and keep it: the next run finds it. Nothing on a
+    base model without a chat template.
+
+    check: called before every token, and may raise Stopped; what was kept until then stays. note: told how many.
+    Raises LostLease, KeyErased.
+    """
+    if not base.has_chat_template:
+        return
+    with storage.database.reading() as session:
+        waiting = samples.awaiting_prompt(session, storage.keys, claim.user_id, claim.sample_ids)
+    made = 0
+    for first in range(0, len(waiting), TEXTS_AT_ONCE):
+        some = waiting[first : first + TEXTS_AT_ONCE]
+        made += _keep(storage, claim, some, requests_for(base, [sample.text for sample in some], check))
+    if made:
+        note(f"Made {'a request for 1 piece' if made == 1 else f'requests for {made} pieces'}")
+
+
+def _keep(storage: Storage, claim: Claim, some: Sequence[Sample], requests: Sequence[str | None]) -> int:
+    """How many were kept. A worker that has lost the run keeps nothing."""
+    kept = 0
+    with storage.database.session() as session:
+        run_claims.hold(session, claim)
+        for sample, request in zip(some, requests, strict=True):
+            was_kept = samples.set_made_prompt(session, storage.keys, claim.user_id, sample.id, request)
+            kept += was_kept and request is not None
+    return kept
+
+
+def requests_for(base: BaseModel, texts: Sequence[str], check: Callable[[], None] = lambda: None) -> list[str | None]:
+    """For each text a request it would answer, in the words of the bare base model, its likeliest; None where none came
+    that is fit to keep, or the context is too short to ask."""
+    check()
+    questions = [_question(base, text) for text in texts]
+    if not all(questions):
+        return [None] * len(texts)
+    answers = _answers(base, questions, check)
+    return [cleaned(answer, text) for answer, text in zip(answers, texts, strict=True)]
+
+
+def cleaned(answer: str, text: str) -> str | None:
+    """The answer's first line without label and quotes, if it is a request at all: not empty, not how the text itself
+    begins, at most MAX_PROMPT_CHARS characters."""
+    line = next((line for line in answer.splitlines() if _WORDS.search(line)), "")
+    line = "".join(char for char in line if char.isprintable() and char != "\ufffd")
+    request = _LABEL.sub("", line.strip().strip(_QUOTES)).strip().strip(_QUOTES).strip()[:MAX_PROMPT_CHARS]
+    words = _WORDS.findall(request.lower())
+    begins = _WORDS.findall(text[: 2 * MAX_PROMPT_CHARS].lower())[: len(words)]
+    return request if words and words != begins else None
+
+
+def _question(base: BaseModel, text: str) -> list[int]:
+    """The question about the text's beginning, in the model's own form; empty where the context has no room for it."""
+    around = len(base.encode_request(_QUESTION.format(excerpt="")))
+    room = min(EXCERPT_TOKENS, base.context_length - MOST_NEW_TOKENS - around)
+    ids = base.encode(text[: 40 * EXCERPT_TOKENS], document_start=False)
+    while room >= LEAST_EXCERPT_TOKENS:  # words cut out of their text may take another token or two
+        asked = base.encode_request(_QUESTION.format(excerpt=base.decode(ids[:room]).rstrip("\ufffd")))
+        if len(asked) <= base.context_length - MOST_NEW_TOKENS:
+            return asked
+        room -= 1
+    return []
+
+
+def _answers(base: BaseModel, questions: Sequence[Sequence[int]], check: Callable[[], None]) -> list[str]:
+    """What the bare base model answers, greedily. Rows are padded on the left: a mask of the same length is exact."""
+    longest = max(map(len, questions))
+    padding = base.document_start_id
+    inputs = torch.tensor([[padding] * (longest - len(ids)) + list(ids) for ids in questions], device=base.device)
+    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in questions], device=base.device)
+    greedy = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=MOST_NEW_TOKENS,
+        eos_token_id=list(base.stop_token_ids),
+        pad_token_id=base.stop_token_ids[0],
+    )
+    model: Any = base.model
+    with torch.no_grad():
+        written = model.generate(
+            inputs,
+            attention_mask=mask,
+            generation_config=greedy,
+            stopping_criteria=StoppingCriteriaList([_stopping_nothing(check)]),
+        )
+    return [base.decode([int(token) for token in row]) for row in written[:, longest:]]
+
+
+def _stopping_nothing(check: Callable[[], None]) -> Callable[..., Tensor]:
+    """A stopping criterion that ends no row by itself, and lets `check` raise between two tokens."""
+
+    def criterion(input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        check()
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+    return criterion
