@@ -111,6 +111,7 @@ class TuningRun(Base):
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     worker: Mapped[str | None]
     sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
+    continues_version: Mapped[int | None]  # of the voice; None: it starts anew. Decided by its first worker
     seed: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(default=0)
     max_steps: Mapped[int] = mapped_column(default=0)
@@ -175,6 +176,8 @@ class PrefixVersion(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     figures: Mapped[dict[str, Any]]
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # tuning.voice_report.report
+    # of which it knows anything, also by the version that it went on from; None: a release before wrote no list
+    trained_sample_ids: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("voice_id", "version"),)
 

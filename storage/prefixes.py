@@ -5,6 +5,7 @@ the same in the database and in Redis, so that an entry in the wrong place does 
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ def publish_prefix(
     base_fingerprint: str,
     num_virtual_tokens: int,
     figures: dict[str, Any],
+    trained_sample_ids: Sequence[str] | None = None,
 ) -> PrefixVersion:
     """Publish what the run trained: version, the voice's pointer, the run's end and its event, in one transaction.
 
@@ -73,6 +75,7 @@ def publish_prefix(
             address = _Address(held.user_id, held.voice_id, _next_version(session, held.voice_id), base_fingerprint)
             sealed = crypto.seal(key, data, *address.parts)
             version = _add_version(session, held, address, sealed, len(data), num_virtual_tokens, figures)
+            version.trained_sample_ids = None if trained_sample_ids is None else list(trained_sample_ids)
     except RunCancelled:
         with storage.database.session() as session:
             run_claims.finish(session, held, state="cancelled")
@@ -81,13 +84,13 @@ def publish_prefix(
     return version
 
 
-def load_prefix(storage: Storage, user_id: str, voice_id: str) -> LoadedPrefix:
-    """The version in use of the person's voice, from Redis or else the database.
+def load_prefix(storage: Storage, user_id: str, voice_id: str, version: int | None = None) -> LoadedPrefix:
+    """A version of the person's voice, the one in use unless told otherwise, from Redis or else the database.
 
     Raises NotFound (unknown, another's), NoPublishedVersion, KeyErased, IntegrityError (the database's own bytes are
     not what they should be).
     """
-    address = _in_use(storage, user_id, voice_id)
+    address = _address(storage, user_id, voice_id, version)
     key = storage.keys.data_key(user_id)
     data = _from_cache(storage, address, key)
     source: Source = "cache"
@@ -117,7 +120,7 @@ def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> 
         log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
 
 
-def _in_use(storage: Storage, user_id: str, voice_id: str) -> _Address:
+def _address(storage: Storage, user_id: str, voice_id: str, version: int | None) -> _Address:
     with storage.database.reading() as session:
         found = session.execute(
             select(PrefixVersion.version, PrefixVersion.base_fingerprint)
@@ -126,12 +129,14 @@ def _in_use(storage: Storage, user_id: str, voice_id: str) -> _Address:
                 PrefixVersion,
                 (PrefixVersion.voice_id == Voice.id)
                 & (PrefixVersion.user_id == Voice.user_id)
-                & (PrefixVersion.version == Voice.active_version),
+                & (PrefixVersion.version == (Voice.active_version if version is None else version)),
             )
             .where(Voice.id == voice_id, Voice.user_id == user_id)
         ).one_or_none()
     if found is None:
         raise NotFound("no such voice")
+    if found.version is None and version is not None:
+        raise NotFound("no such version")
     if found.version is None:
         raise NoPublishedVersion("This voice has no version in use: train it, or choose one of its versions.")
     return _Address(user_id, voice_id, found.version, found.base_fingerprint)

@@ -5,10 +5,11 @@ fence it was claimed under, so a worker that was given up for dead can write not
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Update, and_, delete, func, or_, update
+from sqlalchemy import ColumnElement, Update, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, outbox
@@ -31,6 +32,7 @@ class Claim:
     sample_ids: tuple[str, ...]
     seed: int
     attempts: int
+    continues_version: int | None = None
 
 
 def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
@@ -58,13 +60,21 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
             TuningRun.sample_ids,
             TuningRun.seed,
             TuningRun.attempts,
+            TuningRun.continues_version,
             TuningRun.cancel_requested,
         )
     ).one_or_none()
     if taken is None:
         return None
     held = Claim(
-        run_id, taken.user_id, taken.voice_id, taken.fence, tuple(taken.sample_ids), taken.seed, taken.attempts
+        run_id=run_id,
+        user_id=taken.user_id,
+        voice_id=taken.voice_id,
+        fence=taken.fence,
+        sample_ids=tuple(taken.sample_ids),
+        seed=taken.seed,
+        attempts=taken.attempts,
+        continues_version=taken.continues_version,
     )
     outbox.settle(session, run_id)
     if taken.cancel_requested:
@@ -78,9 +88,22 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
     return held
 
 
-def start_running(session: Session, held: Claim, max_steps: int) -> None:
-    """Training begins, for at most max_steps steps. Raises LostLease."""
-    _write(session, held, state="running", max_steps=max_steps)
+def claim_next(
+    session: Session, *, worker: str, lease_s: float, max_attempts: int, beside: Collection[str] = ()
+) -> Claim | None:
+    """Take the run that has waited longest, of people who are not in `beside` if there are any such. None: none waits,
+    or others were quicker."""
+    again = TuningRun.user_id.in_(beside)
+    waiting = select(TuningRun.id).where(TuningRun.state == "queued")
+    for run_id in session.scalars(waiting.order_by(again, TuningRun.created_at, TuningRun.id).limit(4)).all():
+        if held := claim(session, run_id, worker=worker, lease_s=lease_s, max_attempts=max_attempts):
+            return held
+    return None
+
+
+def start_running(session: Session, held: Claim, max_steps: int, continues_version: int | None = None) -> None:
+    """Training begins, for at most max_steps steps, from a version of the voice or anew. Raises LostLease."""
+    _write(session, held, state="running", max_steps=max_steps, continues_version=continues_version)
 
 
 def heartbeat(session: Session, held: Claim, lease_s: float) -> bool:
@@ -246,6 +269,7 @@ __all__ = [
     "Claim",
     "EndState",
     "claim",
+    "claim_next",
     "expire_leases",
     "finish",
     "finish_published",

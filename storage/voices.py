@@ -79,6 +79,15 @@ def get_version(session: Session, user_id: str, voice_id: str, version: int) -> 
     return found
 
 
+def published_by(session: Session, user_id: str, run_id: str) -> PrefixVersion:
+    """The version that this run of the person published, without its bytes. Raises NotFound."""
+    mine = select(PrefixVersion).where(PrefixVersion.run_id == run_id, PrefixVersion.user_id == user_id)
+    found = session.scalar(mine)
+    if found is None:
+        raise NotFound("no such version")
+    return found
+
+
 def use_version(session: Session, user_id: str, voice_id: str, version: int | None) -> Voice:
     """Speak with this version from the next request on; None switches the voice off. Raises NotFound."""
     voice = get_voice(session, user_id, voice_id)

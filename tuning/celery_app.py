@@ -1,4 +1,4 @@
-"""The queue: the Celery app and the one message that is sent through it, a run's id.
+"""The queue: the Celery app and the two messages that are sent through it, each a run's id.
 
 Importing it reads no setting, opens no connection and never loads torch: the web role imports it too. Knows nothing of
 what a run does; the database has the truth, and a message lost or sent twice changes nothing (see tuning.sweeper).
@@ -14,6 +14,7 @@ from redis import RedisError
 from tuning.config import TuningConfig
 
 TUNE_PREFIX = "tuning.tune_prefix"
+REPORT_VOICE = "tuning.report_voice"
 QUEUE = "tuning"
 _BROKER_TIMEOUT_S = 1.0
 
@@ -70,14 +71,25 @@ celery_app.add_defaults(_settings)
 def enqueue_tuning(run_id: str) -> bool:
     """Send a run's id to the workers; the task carries the same id. False when no broker took it within about a second
     or none is set: the run's outbox row keeps it, and the sweeper sends it later."""
+    if sent := _send(TUNE_PREFIX, run_id, task_id=run_id):
+        return sent
+    if celery_app.conf.broker_url:
+        logger.warning("run %s waits in the outbox", run_id)
+    return False
+
+
+def enqueue_report(run_id: str) -> bool:
+    """Ask for the report of what a run has published, behind all that waits now. False as above; nothing keeps it."""
+    return _send(REPORT_VOICE, run_id, task_id=f"report-{run_id}")
+
+
+def _send(task: str, run_id: str, *, task_id: str) -> bool:
     if not celery_app.conf.broker_url:
         return False
     try:
-        celery_app.send_task(TUNE_PREFIX, args=[run_id], task_id=run_id, retry=False)
+        celery_app.send_task(task, args=[run_id], task_id=task_id, retry=False)
     except (OperationalError, OSError) as unreachable:
-        logger.warning(
-            "run %s waits in the outbox: the broker can't be reached (%s)", run_id, type(unreachable).__name__
-        )
+        logger.warning("run %s: the broker can't be reached (%s)", run_id, type(unreachable).__name__)
         return False
     return True
 

@@ -4,8 +4,8 @@ in here outlives one person's call."""
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from tuning.base_model import BaseModel
@@ -26,6 +26,9 @@ class Writing(Protocol):
     """What the dataset needs of a writing sample; storage's samples have it."""
 
     @property
+    def id(self) -> str: ...
+
+    @property
     def text(self) -> str: ...
 
     @property
@@ -37,12 +40,13 @@ class Writing(Protocol):
 
 @dataclass(frozen=True)
 class WrittenText:
-    """A writing sample in memory. written_on: ISO date."""
+    """A writing sample in memory. written_on: ISO date. id: needed only where a training goes on from another."""
 
     text: str
     title: str | None = None
     prompt: str | None = None
     written_on: str | None = None
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,17 @@ class Block:
 class Split:
     """One person's blocks: `train` is trained on, `stop` is what early stopping looks at, `test` only judges. Only in
     `train` do answers end in the token that ends them: `stop` and `test` score text, and bits per character stay those
-    of the text."""
+    of the text.
+
+    trained_ids: of the samples of which anything is in `train`, or was in an earlier training's that this one goes on
+        from. They can judge no later training that goes on from this one.
+    """
 
     train: tuple[Block, ...]
     stop: tuple[Block, ...]
     test: tuple[Block, ...]
     num_samples: int
+    trained_ids: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -81,40 +90,59 @@ class Split:
         return hashlib.sha256(repr((self.train, self.stop, self.test)).encode()).hexdigest()
 
 
-def build_split(base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int) -> Split:
+def build_split(
+    base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int, trained_before: Collection[str] = ()
+) -> Split:
     """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples
     spread over the rest for early stopping. Fewer than five samples are split inside each text instead. On a base
     model with a chat template a sample with a prompt is the answer to a request; all else is a plain document.
+
+    trained_before: ids of samples that the prefix to go on from was trained on; they are for training again, and both
+        held-out sets are taken from the others. See `leaves_enough`.
 
     Raises TooLittleText with how much more is needed.
     """
     ordered = _in_order([writing for writing in writings if writing.text.strip()])
     _require_enough([writing.text for writing in ordered])
     if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE:
-        sets = _whole(ordered, num_test=max(1, round(len(ordered) * TEST_SHARE)))
+        sets = _whole(ordered, num_test=_num_test(len(ordered)), trained_before=trained_before)
     else:
         sets = _inside(ordered)
-    return _split(base, sets, num_virtual_tokens, len(ordered))
+    return _split(base, sets, num_virtual_tokens, ordered)
+
+
+def leaves_enough(writings: Sequence[Writing], trained_before: Collection[str]) -> bool:
+    """Whether a training of these samples may go on from a prefix that was trained on some of them: all of those are
+    still there, others have come, and of what it never saw there is enough to judge by."""
+    ids = {writing.id for writing in writings}
+    unseen = len(ids.difference(trained_before))
+    whole = len(writings) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE
+    return ids.issuperset(trained_before) and whole and unseen > _num_test(len(writings))
 
 
 def split_before(
-    base: BaseModel, writings: Sequence[Writing], test: Sequence[Writing], *, num_virtual_tokens: int
+    base: BaseModel,
+    writings: Sequence[Writing],
+    test: Sequence[Writing],
+    *,
+    num_virtual_tokens: int,
+    trained_before: Collection[str] = (),
 ) -> Split:
     """As build_split for a comparison whose test set is given: all of `writings`, in the order given, is for training
     and for early stopping. Five samples at least."""
-    train, stop, _ = _whole(writings, num_test=0)
-    judged = [_Piece(writing.text, writing.prompt) for writing in test]
-    return _split(base, (train, stop, judged), num_virtual_tokens, len(writings))
+    train, stop, _ = _whole(writings, num_test=0, trained_before=trained_before)
+    return _split(base, (train, stop, [_piece(writing) for writing in test]), num_virtual_tokens, writings)
 
 
-def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, num_samples: int) -> Split:
+def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Sequence[Writing]) -> Split:
     longest = base.context_length - num_virtual_tokens
     lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
     train, stop, test = (
         tuple(block for piece in pieces for block in _blocks(base, piece, length, ends=pieces is sets[0]))
         for pieces, length in zip(sets, lengths, strict=True)
     )
-    return Split(train=train, stop=stop, test=test, num_samples=num_samples)
+    trained_ids = tuple(sorted({piece.of for piece in sets[0]} - {""}))
+    return Split(train=train, stop=stop, test=test, num_samples=len(writings), trained_ids=trained_ids)
 
 
 def text_blocks(
@@ -147,34 +175,49 @@ def _require_enough(texts: Sequence[str]) -> None:
 @dataclass(frozen=True)
 class _Piece:
     """prompt: what led to the text's beginning. before: the text before it; None at the beginning. whole: it
-    goes on to the text's end."""
+    goes on to the text's end. of: the sample's id."""
 
     text: str
     prompt: str | None
     before: str | None = None
     whole: bool = True
+    of: str = ""
+
+
+def _piece(writing: Writing) -> _Piece:
+    return _Piece(writing.text, writing.prompt, of=writing.id)
+
+
+def _num_test(num_samples: int) -> int:
+    return max(1, round(num_samples * TEST_SHARE))
 
 
 _Sets = tuple[list[_Piece], list[_Piece], list[_Piece]]
 
 
-def _whole(ordered: Sequence[Writing], *, num_test: int) -> _Sets:
+def _whole(ordered: Sequence[Writing], *, num_test: int, trained_before: Collection[str] = ()) -> _Sets:
     """The newest: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
-    another kind than everything else, and early stopping would then follow it (docs/likeness.md)."""
-    pieces = [_Piece(writing.text, writing.prompt) for writing in ordered]
-    rest, test = pieces[: len(pieces) - num_test], pieces[len(pieces) - num_test :]
-    num_stop = max(1, round(len(rest) * STOP_SHARE))
-    held_out = {len(rest) - 1 - number * len(rest) // num_stop for number in range(num_stop)}
-    train = [piece for number, piece in enumerate(rest) if number not in held_out]
-    stop = [_shortened(rest[number], STOP_CHARS // num_stop) for number in sorted(held_out)]
-    return train, stop, test
+    another kind than everything else, and early stopping would then follow it (docs/likeness.md). What was trained
+    before goes into neither."""
+    unseen = [number for number, writing in enumerate(ordered) if writing.id not in trained_before]
+    test = unseen[len(unseen) - num_test :]
+    rest, num_rest = unseen[: len(unseen) - num_test], len(ordered) - len(test)
+    num_stop = min(len(rest), max(1, round(num_rest * STOP_SHARE)))
+    stop = {rest[len(rest) - 1 - number * len(rest) // num_stop] for number in range(num_stop)}
+    train = [number for number in range(len(ordered)) if number not in stop.union(test)]
+    pieces = [_piece(writing) for writing in ordered]
+    return (
+        [pieces[number] for number in train],
+        [_shortened(pieces[number], STOP_CHARS // num_stop) for number in sorted(stop)],
+        [pieces[number] for number in test],
+    )
 
 
 def _shortened(piece: _Piece, most: int) -> _Piece:
     """The piece's beginning, where it has more than `most` characters."""
     if len(piece.text) <= most:
         return piece
-    return _Piece(_cut(piece.text, most / len(piece.text))[0], piece.prompt, whole=False)
+    return replace(piece, text=_cut(piece.text, most / len(piece.text))[0], whole=False)
 
 
 def _inside(ordered: Sequence[Writing]) -> _Sets:
@@ -185,7 +228,7 @@ def _inside(ordered: Sequence[Writing]) -> _Sets:
         train, stop = _cut(rest, 1 - STOP_SHARE)
         for pieces, text, before in zip(sets, (train, stop, test), (None, train, rest), strict=True):
             if text.strip():
-                pieces.append(_Piece(text, writing.prompt, before, whole=pieces is sets[2]))
+                pieces.append(_Piece(text, writing.prompt, before, whole=pieces is sets[2], of=writing.id))
     return sets
 
 

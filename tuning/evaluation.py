@@ -73,9 +73,16 @@ def rank1(matrix: Sequence[Sequence[float]]) -> float:
     return sum(first) / len(matrix)
 
 
-def judge(base: BaseModel, split: Split, result: TrainingResult, start: Prefix | None = None) -> Verdict:
-    """Do no harm: publish only what beats the base model, and the population prefix `start` that it began as, on the
-    newest fifth, on which nothing was trained or chosen. A starting point is never published as somebody's voice.
+def judge(
+    base: BaseModel,
+    split: Split,
+    result: TrainingResult,
+    population: Prefix | None = None,
+    current: Prefix | None = None,
+) -> Verdict:
+    """Do no harm: publish only what beats the base model, the population prefix, and the voice's own version that the
+    training went on from, on the newest fifth, on which nothing was trained or chosen. A starting point is never
+    published as somebody's voice.
 
     Raises InvalidPrefix when training diverged to values that cannot be stored.
     """
@@ -83,33 +90,37 @@ def judge(base: BaseModel, split: Split, result: TrainingResult, start: Prefix |
     stored = Prefix.from_bytes(
         data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
     )
-    base_loss, voice_loss = bits_per_char(base, None, split.test), bits_per_char(base, stored, split.test)
-    start_loss = bits_per_char(base, start.to(dtype=base.dtype), split.test) if start is not None else math.inf
-    publish = voice_loss < min(base_loss, start_loss)
-    reason = None if publish else _reason(split, "base model" if voice_loss >= base_loss else "shared starting point")
+    voice_loss = bits_per_char(base, stored, split.test)
+    rivals = {"base": bits_per_char(base, None, split.test)}
+    for name, prefix in (("population", population), ("current", current)):
+        if prefix is not None:
+            rivals[name] = bits_per_char(base, prefix.to(dtype=base.dtype), split.test)
+    ahead = [name for name, loss in rivals.items() if voice_loss >= loss]
     figures: dict[str, Any] = {
         "samples": split.num_samples,
         "train_tokens": num_tokens(split.train),
         "stop_tokens": num_tokens(split.stop),
         "test_tokens": num_tokens(split.test),
-        "base_bits_per_char": base_loss,
         "voice_bits_per_char": voice_loss,
-        "reduction_pct": 100 * (1 - voice_loss / base_loss),
+        "reduction_pct": 100 * (1 - voice_loss / rivals["base"]),
         "train_seconds": result.seconds,
         "prefix_bytes": len(data),
         "num_virtual_tokens": stored.num_virtual_tokens,
         "steps": result.steps,
         "best_step": result.best_step,
     }
-    if start is not None:
-        figures["population_bits_per_char"] = start_loss
-    return Verdict(data, publish, reason, figures if publish else figures | {"reason": reason})
+    figures |= {f"{name}_bits_per_char": loss for name, loss in rivals.items()}
+    reason = _reason(split, ahead[0]) if ahead else None
+    return Verdict(data, not ahead, reason, figures | {"reason": reason} if reason else figures)
 
 
-def _reason(split: Split, better: str) -> str:
+_RIVALS = {"base": "the base model", "population": "the shared starting point", "current": "the version in use"}
+
+
+def _reason(split: Split, rival: str) -> str:
     chars = sum(block.num_chars for block in (*split.train, *split.stop, *split.test))
     return (
-        "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than the "
-        f"{better}, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in all; "
-        "more pieces help most, above all recent ones of the kind you want it to write."
+        "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than "
+        f"{_RIVALS[rival]}, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in "
+        "all; more pieces help most, above all recent ones of the kind you want it to write."
     )

@@ -1,50 +1,58 @@
-"""The report of a version that has just been published: measured for its owner and kept with the version. It comes
-after the run's end, so that nobody waits for it, and whatever becomes of it the version stays as it is.
+"""The report of a version that has been published: measured for its owner and kept with the version. It comes after the
+run's end and after the runs that wait, so that nobody waits for it; whatever becomes of it the version stays as it is.
 
 Logs name runs and kinds of errors, never anybody's text.
 """
 
 import logging
-from collections.abc import Callable
 
-from storage import prefixes, samples
+from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import KeyErased, NotFound
-from storage.run_claims import Claim
-from storage.store import Storage
-from tuning.base_model import BaseModel
-from tuning.dataset import Split
+from tuning.celery_app import enqueue_report
+from tuning.dataset import build_split
 from tuning.errors import Stopped
 from tuning.prefix import Prefix
 from tuning.voice_report import report
+from tuning.workbench import Bench
 
 logger = logging.getLogger(__name__)
 
 
-def keep_report(
-    storage: Storage, base: BaseModel, claim: Claim, split: Split, data: bytes, *, is_stopping: Callable[[], bool]
-) -> None:
-    """Measure the prefix that the run published as `data` and add the report to its version. split: what the run was
-    trained and judged on. Never raises: it is left out where the worker is stopping, the version or its owner is gone,
-    or something fails."""
+def report_later(bench: Bench, run_id: str) -> None:
+    """Put the report of what this run published behind what waits in the queue; where there is no queue, measure now.
+    Never raises."""
+    if not enqueue_report(run_id):
+        keep_report(bench, run_id)
+
+
+def keep_report(bench: Bench, run_id: str) -> None:
+    """Measure the prefix that the run published and add the report to its version. Never raises: it is left out where
+    the worker is stopping, the version or its owner is gone or has its report, or something fails."""
     try:
-        _keep(storage, base, claim, split, data, is_stopping)
+        _keep(bench, run_id)
     except (Stopped, NotFound, KeyErased) as why:
-        logger.info("run %s: no report (%s)", claim.run_id, type(why).__name__)
+        logger.info("run %s: no report (%s)", run_id, type(why).__name__)
     except Exception as unexpected:
-        logger.error("run %s: no report (%s)", claim.run_id, type(unexpected).__name__)
+        logger.error("run %s: no report (%s)", run_id, type(unexpected).__name__)
 
 
-def _keep(
-    storage: Storage, base: BaseModel, claim: Claim, split: Split, data: bytes, is_stopping: Callable[[], bool]
-) -> None:
+def _keep(bench: Bench, run_id: str) -> None:
     def check() -> None:
-        if is_stopping():
+        if bench.is_stopping():
             raise Stopped("worker stopping")
 
     check()
+    storage, base = bench.storage, bench.base
     with storage.database.reading() as session:
-        given = samples.read_samples(session, storage.keys, claim.user_id, claim.sample_ids)
-    stored = Prefix.from_bytes(data, base.fingerprint, device=base.device, dtype=base.dtype)
-    measured = report(base, stored, split, [sample.text for sample in given], seed=claim.seed, check=check)
+        run = tuning_runs.get_run(session, None, run_id)
+        version = voices.published_by(session, run.user_id, run_id)
+        given = samples.read_samples(session, storage.keys, run.user_id, run.sample_ids)
+    if len(given) != version.figures.get("samples"):
+        raise Stopped("samples were deleted since, and what is left was split otherwise")
+    loaded = prefixes.load_prefix(storage, run.user_id, run.voice_id, version.version)
+    stored = Prefix.from_bytes(loaded.data, base.fingerprint, device=base.device, dtype=base.dtype)
+    known = version.trained_sample_ids or ()
+    split = build_split(base, given, num_virtual_tokens=stored.num_virtual_tokens, trained_before=known)
+    measured = report(base, stored, split, [sample.text for sample in given], seed=run.seed, check=check)
     with storage.database.session() as session:
-        prefixes.add_report(session, claim.user_id, claim.run_id, measured)
+        prefixes.add_report(session, run.user_id, run_id, measured)

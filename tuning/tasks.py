@@ -1,13 +1,13 @@
-"""The one task of the queue. Holds no logic. Torch is loaded in the pool's children alone, from their beginning on."""
+"""The tasks of the queue. They hold no logic. Torch is loaded in the pool's children alone, from their beginning on."""
 
 import logging
 import threading
-from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from celery.signals import worker_process_init
 
-from tuning.celery_app import TUNE_PREFIX, celery_app
+from tuning.celery_app import REPORT_VOICE, TUNE_PREFIX, celery_app
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,13 @@ logger = logging.getLogger(__name__)
 @celery_app.task(name=TUNE_PREFIX)
 def tune_prefix(run_id: str) -> None:
     """Train and publish what a run asks for. Delivered twice or too late, it does nothing."""
-    _load_job()(run_id)
+    _load_job().perform(run_id)
+
+
+@celery_app.task(name=REPORT_VOICE, acks_late=False)
+def report_voice(run_id: str) -> None:
+    """Measure what a run has published. Delivered once at most: a report that ends its worker must not end the next."""
+    _load_job().perform_report(run_id)
 
 
 @worker_process_init.connect
@@ -29,7 +35,7 @@ def _warm_up() -> None:
     logger.info("ready to train")
 
 
-def _load_job() -> Callable[[str], None]:
-    from tuning.tuning_job import perform
+def _load_job() -> ModuleType:
+    from tuning import tuning_job
 
-    return perform
+    return tuning_job

@@ -29,9 +29,10 @@ from tuning import celery_app as queue
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Block, Split, WrittenText, build_split
+from tuning.going_on import begin
 from tuning.prefix import Prefix
 from tuning.training import TrainingSettings
-from tuning.tuning_job import Bench, load_split
+from tuning.workbench import Bench
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -311,7 +312,7 @@ def blocks_of(platform: Platform, asked: Asked) -> tuple[Block, ...]:
     bench = Bench(platform.storage, config, TrainingSettings.from_config(config), worker="test")
     run = asked.run()
     held = Claim(run.id, run.user_id, run.voice_id, run.fence, tuple(run.sample_ids), run.seed, run.attempts)
-    return all_blocks(load_split(bench, held))
+    return all_blocks(begin(bench, held, resumed=False).split)
 
 
 def all_blocks(split: Split) -> tuple[Block, ...]:

@@ -14,7 +14,8 @@ from celery import Celery
 from tests.servers import ValkeyServer, short_folder, start_valkey
 from tests.waiting import Failed, failed_calls
 from tuning import celery_app as queue
-from tuning.celery_app import QUEUE, enqueue_tuning, queue_length
+from tuning.celery_app import QUEUE, enqueue_report, enqueue_tuning, queue_length
+from tuning.tasks import report_voice
 
 
 @dataclass
@@ -137,3 +138,14 @@ def test_a_frozen_broker_is_waited_for_about_a_second(broker: Broker) -> None:
 def test_an_unreachable_tcp_broker_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDIOLECT_BROKER_URL", "redis://127.0.0.1:1/0")
     assert enqueue_in_vain("run-1") == Failed(ConnectionRefusedError, 1.0)
+
+
+def test_a_report_goes_behind_what_waits_and_is_delivered_once_at_most(broker: Broker) -> None:
+    broker.start()
+    assert enqueue_tuning("run-1")
+    assert enqueue_report("run-1")
+    newest, oldest = map(json.loads, broker.messages())
+    assert oldest["headers"]["task"] == "tuning.tune_prefix"
+    assert (newest["headers"]["task"], newest["headers"]["argsrepr"]) == ("tuning.report_voice", "['run-1']")
+    assert newest["headers"]["id"] != oldest["headers"]["id"]
+    assert report_voice.acks_late is False

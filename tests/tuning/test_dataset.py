@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from tuning.dataset import (
     Writing,
     WrittenText,
     build_split,
+    leaves_enough,
     num_tokens,
     split_before,
 )
@@ -197,3 +199,46 @@ def test_a_comparison_gives_its_own_test_set_and_everything_else_is_for_training
     assert test == texts[6].text + texts[7].text
     assert stop == texts[5].text
     assert train == "".join(text.text for text in texts[:5])
+
+
+def identified(number: int) -> list[WrittenText]:
+    return [WrittenText(f"text{n} " + plain(20), id=f"sample-{n}") for n in range(number)]
+
+
+def texts_in(base: BaseModel, blocks: Sequence[Block], writings: Sequence[WrittenText]) -> set[str]:
+    text = scored_text(base, blocks)
+    return {writing.id for writing in writings if writing.text in text}
+
+
+def test_a_split_tells_which_samples_are_trained_on(base: BaseModel) -> None:
+    writings = identified(20)
+    split = split_of(base, writings)
+    assert set(split.trained_ids) == texts_in(base, split.train, writings)
+    assert len(split.trained_ids) == 14
+    few = split_of(base, [replace(text, text=text.text + plain(20)) for text in identified(4)])
+    assert set(few.trained_ids) == {f"sample-{n}" for n in range(4)}
+
+
+@pytest.mark.parametrize("new_ones_first", [False, True], ids=["newer", "older"])
+def test_what_was_trained_on_before_judges_nothing_and_is_trained_on_again(
+    base: BaseModel, new_ones_first: bool
+) -> None:
+    old, every = identified(20), identified(32)
+    known = split_of(base, old).trained_ids
+    writings = [*every[20:], *old] if new_ones_first else every
+    split = build_split(base, writings, num_virtual_tokens=LENGTH, trained_before=known)
+    held_out = texts_in(base, (*split.stop, *split.test), writings)
+    assert len(texts_in(base, split.test, writings)) == 6
+    assert held_out.isdisjoint(known)
+    assert held_out.isdisjoint(split.trained_ids)
+    assert set(split.trained_ids) | held_out == {writing.id for writing in writings}
+    assert set(split.trained_ids) > set(known)
+
+
+def test_a_training_may_go_on_only_where_enough_is_left_to_judge_by() -> None:
+    writings = identified(10)
+    known = {f"sample-{n}" for n in range(7)}
+    assert leaves_enough(writings, known)
+    assert not leaves_enough(writings[1:], known), "one it knows was deleted"
+    assert not leaves_enough(writings[:9], known), "two to judge by, none to stop by"
+    assert not leaves_enough(identified(4), {"sample-0"}), "too few to hold out whole ones"

@@ -113,13 +113,24 @@ def test_a_diverged_prefix_is_refused(base: BaseModel, split: Split) -> None:
 
 def test_a_voice_must_beat_the_shared_starting_point_too(base: BaseModel, split: Split) -> None:
     result = result_of(base, split)
-    better = judge(base, split, result, start=make_prefix(base))
+    better = judge(base, split, result, make_prefix(base))
     assert better.publish
     assert better.figures["population_bits_per_char"] > better.figures["voice_bits_per_char"]
     published = Prefix.from_bytes(better.data, base.fingerprint, dtype=base.dtype)
-    same = judge(base, split, result, start=published)
+    same = judge(base, split, result, published)
     assert not same.publish
     assert "shared starting point" in str(same.reason)
+
+
+def test_a_voice_must_beat_the_version_that_it_went_on_from(base: BaseModel, split: Split) -> None:
+    result = result_of(base, split)
+    better = judge(base, split, result, make_prefix(base), make_prefix(base, seed=1))
+    assert better.publish
+    assert better.figures["current_bits_per_char"] > better.figures["voice_bits_per_char"]
+    published = Prefix.from_bytes(better.data, base.fingerprint, dtype=base.dtype)
+    same = judge(base, split, result, make_prefix(base), published)
+    assert not same.publish
+    assert "version in use" in str(same.reason)
 
 
 def test_every_authors_text_is_scored_behind_every_prefix(base: BaseModel, split: Split) -> None:

@@ -15,16 +15,16 @@ from storage.samples import Sample
 from storage.store import Storage
 from tests.factories import SAMPLE_TEXTS, claim_run
 from tests.tiny_model import make_tiny, save_tiny
-from tests.tuning.test_tuning_job import QUICK, Asked, ask, one_thread, published, wait_until
+from tests.tuning.runs import QUICK, Asked, ask, published, wait_until
 from tuning import made_prompts
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.errors import Stopped
+from tuning.going_on import begin
 from tuning.made_prompts import MOST_NEW_TOKENS, cleaned, make_missing, requests_for
 from tuning.prefix import Prefix
-from tuning.tuning_job import Bench, load_split, tune
-
-__all__ = ["one_thread"]  # a fixture of every test here too
+from tuning.tuning_job import tune
+from tuning.workbench import Bench
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_run_on_a_chat_model_makes_requests_keeps_them_marked_and_trains_on_th
         assert isinstance(published(bench, asked), Prefix)
     again = ask_again(asked)
     held = claim_run(bench.storage, again.run())
-    split = load_split(bench, held)
+    split = begin(bench, held, resumed=False).split
     for block in (*split.train, *split.stop, *split.test):
         assert bench.base.tokenizer.decode(block.token_ids).startswith("<|user|>\n")
 

@@ -2,67 +2,67 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from storage import prefixes, users, voices
+from storage import prefixes, samples, users, voices
 from storage.models import PrefixVersion, User, Voice
-from storage.run_claims import Claim
-from storage.store import Storage
 from tests import factories
-from tests.tiny_model import make_prefix, make_tiny
+from tests.tiny_model import make_prefix
 from tuning import report_keeping
 from tuning.base_model import BaseModel
-from tuning.dataset import Split, WrittenText, build_split
+from tuning.dataset import Split, build_split
+from tuning.going_on import begin
+from tuning.prefix import Prefix
 from tuning.report_keeping import keep_report
-
-
-@pytest.fixture(scope="module")
-def base() -> BaseModel:
-    return make_tiny("llama")
+from tuning.voice_report import report
+from tuning.workbench import Bench
 
 
 @dataclass(frozen=True)
 class Published:
-    """A version that has just been published, and what its worker still holds."""
+    """A version that has just been published."""
 
-    storage: Storage
-    base: BaseModel
+    bench: Bench
     user: User
     voice: Voice
-    claim: Claim
-    split: Split
-    data: bytes
+    run_id: str
 
     @classmethod
-    def of(cls, storage: Storage, base: BaseModel) -> "Published":
+    def of(cls, bench: Bench) -> "Published":
+        storage, base = bench.storage, bench.base
         user = factories.make_user(storage)
         voice = factories.first_voice(storage, user)
         claim = factories.start_run(storage, factories.make_run(storage, user, voice))
-        data = make_prefix(base).to_bytes()
+        split = begin(bench, claim, resumed=False).split
         prefixes.publish_prefix(
-            storage, claim, data=data, base_fingerprint=base.fingerprint, num_virtual_tokens=4, figures={}
+            storage,
+            claim,
+            data=make_prefix(base).to_bytes(),
+            base_fingerprint=base.fingerprint,
+            num_virtual_tokens=4,
+            figures={"samples": split.num_samples},
+            trained_sample_ids=split.trained_ids,
         )
-        writings = [WrittenText(text) for text in factories.SAMPLE_TEXTS]
-        return cls(storage, base, user, voice, claim, build_split(base, writings, num_virtual_tokens=4), data)
+        return cls(bench, user, voice, claim.run_id)
 
     def keep(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
-        keep_report(self.storage, self.base, self.claim, self.split, self.data, is_stopping=is_stopping)
+        keep_report(replace(self.bench, is_stopping=is_stopping), self.run_id)
 
     def version(self) -> PrefixVersion:
-        with self.storage.database.session() as session:
+        with self.bench.storage.database.session() as session:
             return voices.get_version(session, self.user.id, self.voice.id, 1)
 
 
 @pytest.fixture
-def published(storage: Storage, base: BaseModel) -> Published:
-    return Published.of(storage, base)
+def published(bench: Bench) -> Published:
+    return Published.of(bench)
 
 
 def test_it_is_measured_over_the_owners_own_samples_and_kept_with_the_version(published: Published) -> None:
-    other = Published.of(published.storage, published.base)
+    other = Published.of(published.bench)
     assert published.version().report is None
     published.keep()
     kept = published.version().report
@@ -83,7 +83,7 @@ def test_a_report_that_fails_is_named_by_its_kind_and_harms_nothing(
     monkeypatch.setattr(report_keeping, "report", fail)
     with caplog.at_level(logging.INFO):
         published.keep()
-    assert f"run {published.claim.run_id}: no report (RuntimeError)" in caplog.text
+    assert f"run {published.run_id}: no report (RuntimeError)" in caplog.text
     assert "ferry" not in caplog.text
     assert published.version().report is None
 
@@ -104,10 +104,37 @@ def test_a_worker_that_is_stopping_leaves_it_out(published: Published) -> None:
 @pytest.mark.parametrize("leave", ["voice", "account"])
 def test_nothing_is_written_for_who_is_gone(published: Published, leave: str, caplog: pytest.LogCaptureFixture) -> None:
     if leave == "voice":
-        voices.delete_voice(published.storage, published.user.id, published.voice.id)
+        voices.delete_voice(published.bench.storage, published.user.id, published.voice.id)
     else:
-        users.erase_user(published.storage, published.user.id, actor_id=published.user.id)
+        users.erase_user(published.bench.storage, published.user.id, actor_id=published.user.id)
     with caplog.at_level(logging.INFO):
         published.keep()
     assert "no report (" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_it_is_left_out_when_samples_are_gone_and_what_is_left_would_be_split_otherwise(published: Published) -> None:
+    storage = published.bench.storage
+    with storage.database.session() as session:
+        first = samples.included_ids(session, published.user.id, published.voice.id)[0]
+        samples.delete_sample(session, published.user.id, published.voice.id, first)
+    published.keep()
+    assert published.version().report is None
+
+
+def test_it_is_judged_on_the_very_text_that_the_run_was_judged_on(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Split] = []
+
+    def watch(base: BaseModel, prefix: Prefix, split: Split, *given: Any, **options: Any) -> dict[str, Any]:
+        measured.append(split)
+        return report(base, prefix, split, *given, **options)
+
+    monkeypatch.setattr(report_keeping, "report", watch)
+    published.keep()
+    with published.bench.storage.database.reading() as session:
+        texts = samples.list_samples(session, published.bench.storage.keys, published.user.id, published.voice.id)
+    assert [split.digest for split in measured] == [
+        build_split(published.bench.base, texts, num_virtual_tokens=4).digest
+    ]

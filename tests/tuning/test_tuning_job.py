@@ -1,129 +1,42 @@
 """One run from claim to end, in this process: a real database, cache and tiny model; every ending there is."""
 
 import logging
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import update
 
-from storage import base_models, checkpoints, prefixes, run_claims, samples, tuning_runs, voices
+from storage import base_models, checkpoints, tuning_runs, voices
 from storage.errors import NoPublishedVersion
-from storage.models import TuningCheckpoint, TuningRun, User
-from storage.run_claims import Claim
-from storage.store import Storage
-from tests.factories import add_samples, first_voice, make_run, make_user
-from tests.tiny_model import make_prefix, save_tiny
-from tuning import report_keeping, run_diary, tuning_job
+from storage.models import TuningCheckpoint
+from tests.tiny_model import make_prefix
+from tests.tuning.runs import (
+    LINE,
+    LONG,
+    PIECES,
+    QUICK,
+    Asked,
+    ask,
+    claim_elsewhere,
+    delete_first_sample,
+    interrupted,
+    let_lease_expire,
+    published,
+    tune_beside,
+    wait_until,
+)
+from tuning import report_keeping, run_diary, run_in_hand
 from tuning.config import TuningConfig
 from tuning.heartbeat import CANCEL_WITHIN_S
-from tuning.prefix import Prefix
 from tuning.run_diary import RunDiary
-from tuning.training import Progress, TrainingSettings
-from tuning.tuning_job import Bench, tune
+from tuning.training import Progress
+from tuning.tuning_job import tune
 from tuning.voice_report import report
-
-LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
-PIECES = tuple(f"Piece {number}. {LINE * 2}" for number in range(6))
-QUICK = TrainingSettings(num_virtual_tokens=4, max_steps=20, evaluate_every=5, tokens_per_step=256)
-LONG = replace(QUICK, max_steps=5000, epochs=10_000)  # to be stopped in mid-run
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny("llama", tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture
-def bench(storage: Storage, model_folder: Path) -> Bench:
-    config = TuningConfig(base_model=str(model_folder), base_model_name="tiny", num_threads=1, lease_s=1.2)
-    return Bench(storage, config, QUICK, worker="here:1", is_stopping=lambda: False)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A person who asked for a training."""
-
-    storage: Storage
-    user: User
-    voice_id: str
-    run_id: str
-
-    def run(self) -> TuningRun:
-        with self.storage.database.session() as session:
-            return tuning_runs.get_run(session, self.user.id, self.run_id)
-
-    def messages(self) -> list[str]:
-        with self.storage.database.session() as session:
-            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
-            return [event.message for event in events if event.type == "message"]
-
-    def metrics(self) -> list[dict[str, float]]:
-        with self.storage.database.session() as session:
-            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
-            return [event.data for event in events if event.type == "metrics"]
-
-    def has_checkpoint(self) -> bool:
-        with self.storage.database.session() as session:
-            return session.get(TuningCheckpoint, self.run_id) is not None
-
-
-def ask(storage: Storage, pieces: tuple[str, ...] = PIECES, seed: int = 0) -> Asked:
-    """Sign a person up, give their writing, ask for a training."""
-    user = make_user(storage)
-    voice = first_voice(storage, user)
-    add_samples(storage, user, voice, pieces)
-    return Asked(storage, user, voice.id, make_run(storage, user, voice, seed=seed).id)
-
-
-def delete_first_sample(asked: Asked) -> None:
-    with asked.storage.database.session() as session:
-        first = samples.included_ids(session, asked.user.id, asked.voice_id)[0]
-        samples.delete_sample(session, asked.user.id, asked.voice_id, first)
-
-
-def claim_elsewhere(asked: Asked) -> Claim | None:
-    with asked.storage.database.session() as session:
-        return run_claims.claim(session, asked.run_id, worker="elsewhere:2", lease_s=60, max_attempts=3)
-
-
-def let_lease_expire(asked: Asked) -> None:
-    with asked.storage.database.session() as session:
-        session.execute(update(TuningRun).where(TuningRun.id == asked.run_id).values(lease_until=0.0))
-
-
-def tune_beside(bench: Bench, asked: Asked) -> threading.Thread:
-    """Begin the run in a thread and wait until it trains and has kept a checkpoint."""
-    thread = threading.Thread(target=tune, args=(bench, asked.run_id))
-    thread.start()
-    wait_until(asked.has_checkpoint)
-    return thread
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
-
-
-def published(bench: Bench, asked: Asked) -> Prefix:
-    data = prefixes.load_prefix(asked.storage, asked.user.id, asked.voice_id).data
-    return Prefix.from_bytes(data, bench.base.fingerprint)
-
-
-def interrupted(bench: Bench, asked: Asked) -> None:
-    """Train until a checkpoint is kept, then let the worker be told to stop."""
-    stopping = threading.Event()
-    thread = tune_beside(replace(bench, is_stopping=stopping.is_set), asked)
-    stopping.set()
-    thread.join()
+from tuning.workbench import Bench
 
 
 def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
@@ -201,7 +114,7 @@ def test_a_long_run_leaves_about_a_hundred_metrics_with_a_time_left_at_its_own_p
             super().progress(progress)
 
     monkeypatch.setattr(run_diary, "time", clock)
-    monkeypatch.setattr(tuning_job, "RunDiary", HalfASecondAStep)
+    monkeypatch.setattr(run_in_hand, "RunDiary", HalfASecondAStep)
     asked = ask(bench.storage)
     tune(
         replace(bench, settings=replace(QUICK, max_steps=120, epochs=1000, evaluate_every=10, patience=1000)),

@@ -1,0 +1,100 @@
+"""Runs that go on from a version: a real database and tiny model, through the worker's own way."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from storage import samples, voices
+from storage.models import PrefixVersion
+from tests.factories import add_samples, first_voice, make_run
+from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted
+from tuning import run_in_hand
+from tuning.base_model import BaseModel
+from tuning.dataset import Split
+from tuning.evaluation import Verdict, judge
+from tuning.tuning_job import tune
+from tuning.workbench import Bench
+
+MORE = tuple(f"Piece {number}. {LINE * 2}" for number in range(6, 12))
+
+
+def ask_again(asked: Asked, pieces: tuple[str, ...] = ()) -> Asked:
+    """Give more writing and ask for another training."""
+    storage = asked.storage
+    voice = first_voice(storage, asked.user)
+    add_samples(storage, asked.user, voice, pieces)
+    return replace(asked, run_id=make_run(storage, asked.user, voice).id)
+
+
+def versions(asked: Asked) -> list[PrefixVersion]:
+    with asked.storage.database.session() as session:
+        return voices.list_versions(session, asked.user.id, asked.voice_id)
+
+
+def test_new_samples_go_on_from_the_version_in_use_and_nothing_it_knew_judges(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[set[str]] = []
+
+    def watch(base: BaseModel, split: Split, *given: Any) -> Verdict:
+        judged.append({piece for piece in (*PIECES, *MORE) if piece.strip() in held_out_text(base, split)})
+        return judge(base, split, *given)
+
+    monkeypatch.setattr(run_in_hand, "judge", watch)
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    known = set(versions(first)[0].trained_sample_ids or ())
+    assert len(known) == 4
+    again = ask_again(first, MORE)
+    tune(bench, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
+    assert "Goes on from version 1" in again.messages()
+    assert again.run().figures["current_bits_per_char"] > 0
+    trained = {PIECES[n] for n in range(6) if PIECES[n] not in judged[0]}
+    assert len(trained) == len(known)
+    assert judged[1].isdisjoint(trained)
+    assert judged[1] & set(MORE)
+
+
+def held_out_text(base: BaseModel, split: Split) -> str:
+    blocks = (*split.stop, *split.test)
+    return "".join(base.decode(block.token_ids[block.num_context :]) for block in blocks)
+
+
+def test_the_first_look_of_a_training_that_goes_on_is_where_the_version_left_off(bench: Bench) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    again = ask_again(first, MORE)
+    tune(bench, again.run_id)
+    start, base = (again.metrics()[0][name] for name in ("held_out_loss", "base_held_out_loss"))
+    assert start < first.metrics()[0]["held_out_loss"] - 0.5 * (first.metrics()[0]["held_out_loss"] - start)
+    assert start < base
+
+
+def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing_of_what_is_gone(bench: Bench) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    with bench.storage.database.session() as session:
+        gone = samples.included_ids(session, first.user.id, first.voice_id)[0]
+    delete_first_sample(first)
+    again = ask_again(first, MORE)
+    tune(bench, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert gone in (versions(again)[-1].trained_sample_ids or ())
+    assert gone not in (versions(again)[0].trained_sample_ids or ())
+
+
+def test_a_resumed_run_keeps_the_start_it_chose_though_another_version_is_in_use_now(bench: Bench) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    long_enough = replace(bench, settings=replace(QUICK, max_steps=60, epochs=1000))
+    again = ask_again(first, MORE)
+    interrupted(long_enough, again)
+    assert again.run().continues_version == 1
+    with bench.storage.database.session() as session:
+        voices.use_version(session, first.user.id, first.voice_id, None)
+    tune(long_enough, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
+    assert any(message.startswith("Went on from step") for message in again.messages())
+    assert not any("began anew" in message for message in again.messages())

@@ -1,0 +1,84 @@
+"""Several runs in one worker's hands: each has its own ending, whatever befalls the others."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from sqlalchemy import update
+
+from storage.models import TuningRun
+from tests.tuning.runs import LINE, PIECES, QUICK, ask, delete_first_sample, published
+from tuning import trainer, tuning_job
+from tuning.base_model import BaseModel
+from tuning.learner import Learner
+from tuning.training_step import StepPlan, train_step
+from tuning.tuning_job import tune
+from tuning.workbench import Bench
+
+
+def together(bench: Bench, runs_together: int) -> Bench:
+    return replace(bench, config=replace(bench.config, runs_together=runs_together))
+
+
+def test_a_worker_takes_the_runs_that_wait_and_each_ends_as_if_alone(bench: Bench) -> None:
+    several = [ask(bench.storage, seed=number) for number in range(3)]
+    alone = [ask(bench.storage, seed=number) for number in range(3)]
+    for asked in alone:
+        tune(bench, asked.run_id)
+    tune(together(bench, 3), several[0].run_id)
+    for asked, twin in zip(several, alone, strict=True):
+        assert (asked.run().state, asked.run().published, asked.run().attempts) == ("succeeded", True, 1)
+        one, other = published(bench, asked), published(bench, twin)
+        for tensor, same in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True):
+            torch.testing.assert_close(tensor, same, rtol=0, atol=2e-3)  # float16, sums in another order
+        assert {metric["step"] for metric in asked.metrics()} == {metric["step"] for metric in twin.metrics()}
+
+
+def test_by_default_a_processor_takes_one_run_at_a_time(bench: Bench) -> None:
+    first, second = ask(bench.storage), ask(bench.storage)
+    tune(bench, first.run_id)
+    assert (first.run().state, second.run().state) == ("succeeded", "queued")
+
+
+def test_of_runs_that_share_steps_each_has_its_own_ending(bench: Bench) -> None:
+    sound, cancelled, empty = ask(bench.storage), ask(bench.storage), ask(bench.storage)
+    for _ in PIECES:
+        delete_first_sample(empty)
+    with bench.storage.database.session() as session:
+        asked_for = update(TuningRun).where(TuningRun.id == cancelled.run_id).values(cancel_requested=True)
+        session.execute(asked_for)
+    tune(together(bench, 3), sound.run_id)
+    assert [asked.run().state for asked in (sound, cancelled, empty)] == ["succeeded", "cancelled", "failed"]
+    assert empty.run().error_code == "too_little_text"
+
+
+def test_a_step_that_breaks_among_several_is_taken_by_each_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever breaks a shared step fails alone, and the others are trained to their end."""
+    several = [ask(bench.storage, seed=number) for number in range(3)]
+    poison = several[1].run().seed
+
+    def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
+        if any(learner.seed == poison for learner in learners):
+            raise RuntimeError(LINE)
+        return train_step(base, learners, plan)
+
+    monkeypatch.setattr(trainer, "train_step", step)
+    tune(together(bench, 3), several[0].run_id)
+    assert [asked.run().state for asked in several] == ["succeeded", "failed", "succeeded"]
+    assert several[1].run().error_code == "internal"
+    assert "3 runs are trained one by one (RuntimeError)" in caplog.text
+    assert "lighthouse" not in caplog.text
+
+
+def test_a_run_that_waits_takes_a_seat_as_soon_as_there_is_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning_job, "LOOK_FOR_MORE_EVERY_S", 0.0)
+    longer = tuple(f"{piece} {number}" for number in range(4) for piece in PIECES)
+    first, second, third = ask(bench.storage), ask(bench.storage, longer), ask(bench.storage)
+    by_length = replace(QUICK, max_steps=400, min_steps=1, epochs=6)
+    tune(together(replace(bench, settings=by_length), 2), first.run_id)
+    ended = [asked.run().finished_at or 0.0 for asked in (first, second, third)]
+    assert all(asked.run().state == "succeeded" for asked in (first, second, third))
+    assert second.run().started_at < ended[0] <= third.run().started_at < ended[2] < ended[1]
