@@ -199,7 +199,7 @@ class Version(Out):
     figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
     report: dict[str, Any] | None = Field(
         description="How close it is, measured soon after publication; null until then. `in_context_bits_per_char`: of "
-        "the base model with samples in the prompt. `retention_pct`: percent by which the loss on a neutral text is "
+        "the base model with samples in the prompt. `neutral_rise_pct`: percent by which the loss on a neutral text is "
         "higher with the voice. `style`: of samples, and of what base model and voice write, in rates of common "
         "English words and of marks; `style_distance`: from the samples to either; null where it is not English or too "
         "short. `longest_overlap`: the longest run that the voice repeats from the samples."

@@ -47,7 +47,7 @@ def closeness_of(version: PrefixVersion) -> Closeness | None:
     distances = _part(version.report, "style_distance")
     base, voice = figure(distances, "base"), figure(distances, "voice")
     repeated = figure(_part(version.report, "longest_overlap"), "words")
-    rise = figure(version.report, "retention_pct")
+    rise = figure(version.report, "neutral_rise_pct")
     return Closeness(
         being_measured=False,
         bars=_bars(version.figures, version.report),

@@ -67,7 +67,7 @@ def test_it_is_measured_over_the_owners_own_samples_and_kept_with_the_version(pu
     published.keep()
     kept = published.version().report
     assert kept is not None
-    assert kept.keys() == {"in_context_bits_per_char", "retention_pct", "style", "style_distance", "longest_overlap"}
+    assert kept.keys() == {"in_context_bits_per_char", "neutral_rise_pct", "style", "style_distance", "longest_overlap"}
     assert kept["style"]["samples"]["num_words"] == pytest.approx(
         sum(len(t.split()) for t in factories.SAMPLE_TEXTS), 5
     )

@@ -93,8 +93,8 @@ def test_versions_say_which_is_in_use(api: Api, ann: Person) -> None:
     assert all(version["usable"] for version in listed["data"])
     assert [version["report"] for version in listed["data"]] == [None, None]
     with api.storage.database.session() as session:
-        prefixes.add_report(session, ann.user_id, listed["data"][0]["run"], {"retention_pct": 0.5})
-    assert api.call(ann, "GET", path).json["data"][0]["report"] == {"retention_pct": 0.5}
+        prefixes.add_report(session, ann.user_id, listed["data"][0]["run"], {"neutral_rise_pct": 0.5})
+    assert api.call(ann, "GET", path).json["data"][0]["report"] == {"neutral_rise_pct": 0.5}
     api.call(ann, "POST", f"{path}/1/use")
     assert {v["version"]: v["active"] for v in api.call(ann, "GET", path).json["data"]} == {1: True, 2: False}
     assert error_of(api.call(ann, "POST", f"{path}/9/use"), 404)["code"] == "version_not_found"

@@ -39,8 +39,8 @@ def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
     [
         ({"style_distance": {"base": 0.6, "voice": 0.55}}, "about as near to your samples as"),
         ({"style_distance": {"base": 0.6, "voice": 0.75}}, "farther from your samples than"),
-        ({"retention_pct": 0.1}, "as good at plain text by somebody else as the base model"),
-        ({"retention_pct": -2.0}, "a little better at plain text by somebody else"),
+        ({"neutral_rise_pct": 0.1}, "as good at plain text by somebody else as the base model"),
+        ({"neutral_rise_pct": -2.0}, "a little better at plain text by somebody else"),
     ],
 )
 def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, Any], says: str) -> None:
@@ -51,7 +51,7 @@ def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, 
 
 def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
     publish(ada)
-    add_report(ada, style_distance={"base": None, "voice": None}, retention_pct=None, longest_overlap=None)
+    add_report(ada, style_distance={"base": None, "voice": None}, neutral_rise_pct=None, longest_overlap=None)
     said = text_of(ada)
     assert TITLE in said
     assert "small words" not in said

@@ -23,7 +23,7 @@ FIGURES: dict[str, Any] = {
 }
 REPORT: dict[str, Any] = {
     "in_context_bits_per_char": 2.4,
-    "retention_pct": 1.25,
+    "neutral_rise_pct": 1.25,
     "style": {"samples": None, "base": None, "voice": None},
     "style_distance": {"base": 0.6, "voice": 0.4},
     "longest_overlap": {"words": 5, "chars": 27},
