@@ -47,4 +47,4 @@ def _keep(
     stored = Prefix.from_bytes(data, base.fingerprint, device=base.device, dtype=base.dtype)
     measured = report(base, stored, split, [sample.text for sample in given], seed=claim.seed, check=check)
     with storage.database.session() as session:
-        prefixes.add_report(session, claim.user_id, claim.run_id, measured)
+        prefixes.add_report(session, storage.keys, claim.user_id, claim.run_id, measured)

@@ -1,6 +1,6 @@
 """How close a voice is, beyond the loss that decided on it: beside samples in the prompt, in the style of what it
 writes, in what it repeats word for word, and in what it costs elsewhere. Plain JSON of numbers and of words from a
-fixed list: the report is kept unsealed, so no text, generated or given, ever gets into it. Knows no storage."""
+fixed list: no text, generated or given, ever gets into it. Knows no storage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
