@@ -1,4 +1,4 @@
-"""The tables. Text, titles, prompts, checkpoints and prefixes are ciphertext under the owner's data key.
+"""The tables. Text, titles, prompts, checkpoints, prefixes and reports are ciphertext under the owner's data key.
 
 This module knows no encryption: columns named `*_sealed` hold what `storage.crypto` made. Times are UTC seconds
 since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data keys are not here: see storage.keys.
@@ -161,8 +161,9 @@ class TuningCheckpoint(Base):
 
 
 class PrefixVersion(Base):
-    """A published prefix. Rows are only deleted, with their voice or owner, and never changed but once: `report` is
-    filled after the publication. It is unsealed, so it holds numbers and words of a fixed list, nobody's text."""
+    """A published prefix. Rows are only deleted, with their voice or owner, and never changed but once: its
+    report (tuning.voice_report.report, as JSON) is added after the publication. Of somebody's writing, that is a
+    fingerprint, so it is sealed."""
 
     __tablename__ = "prefix_versions"
     id: Mapped[str] = mapped_column(primary_key=True)  # prefix-…
@@ -175,7 +176,7 @@ class PrefixVersion(Base):
     num_bytes: Mapped[int]
     sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     figures: Mapped[dict[str, Any]]
-    report: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # tuning.voice_report.report
+    report_sealed: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     # of which it knows anything, also by the version that it went on from; None: a release before wrote no list
     trained_sample_ids: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float]

@@ -55,4 +55,4 @@ def _keep(bench: Bench, run_id: str) -> None:
     split = build_split(base, given, num_virtual_tokens=stored.num_virtual_tokens, trained_before=known)
     measured = report(base, stored, split, [sample.text for sample in given], seed=run.seed, check=check)
     with storage.database.session() as session:
-        prefixes.add_report(session, run.user_id, run_id, measured)
+        prefixes.add_report(session, storage.keys, run.user_id, run_id, measured)

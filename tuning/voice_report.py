@@ -1,6 +1,6 @@
 """How close a voice is, beyond the loss that decided on it: beside samples in the prompt, in the style of what it
 writes, in what it repeats word for word, and in what it costs elsewhere. Plain JSON of numbers and of words from a
-fixed list: the report is kept unsealed, so no text, generated or given, ever gets into it. Knows no storage."""
+fixed list: no text, generated or given, ever gets into it. Knows no storage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -37,7 +37,7 @@ def report(
     """Measure a voice. texts: all its samples. check: called between the parts; what it raises ends the report.
 
     in_context_bits_per_char: of the test blocks, comparable with the run's base and voice figures.
-    retention_pct: percent by which the loss on neutral text is higher with the prefix on; 0 where nothing was lost.
+    neutral_rise_pct: percent by which the loss on neutral text is higher with the prefix on; 0: nothing was lost.
     style, style_distance: of samples, base and voice, and from the samples to either; null where there is too little
         text or it is not English. longest_overlap: what the voice's continuations repeat of the samples.
     """
@@ -45,7 +45,7 @@ def report(
     measured: Report = {"in_context_bits_per_char": in_context_bits_per_char(base, split.train, split.test)}
     check()
     neutral = neutral_blocks(base, prefix.num_virtual_tokens)
-    measured["retention_pct"] = rise_pct(base, prefix, neutral)
+    measured["neutral_rise_pct"] = rise_pct(base, prefix, neutral)
     check()
     written = {"base": _written(base, None, prefix, split, seed), "voice": _written(base, prefix, prefix, split, seed)}
     check()

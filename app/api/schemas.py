@@ -197,13 +197,6 @@ class Version(Out):
     num_virtual_tokens: int
     num_bytes: int
     figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
-    report: dict[str, Any] | None = Field(
-        description="How close it is, measured soon after publication; null until then. `in_context_bits_per_char`: of "
-        "the base model with samples in the prompt. `retention_pct`: percent by which the loss on a neutral text is "
-        "higher with the voice. `style`: of samples, and of what base model and voice write, in rates of common "
-        "English words and of marks; `style_distance`: from the samples to either; null where it is not English or too "
-        "short. `longest_overlap`: the longest run that the voice repeats from the samples."
-    )
     usable: bool = Field(description="False: trained for another base model than the one now served.")
     created_at: int
 
@@ -214,6 +207,26 @@ class VersionList(Out):
     object: Literal["list"] = "list"
     data: list[Version]
     has_more: bool
+
+
+class VersionReport(Out):
+    """How close a version is to its person's writing, beyond the loss that decided on it: numbers, and words of a fixed
+    list. It is sealed with the person's key."""
+
+    object: Literal["voice.version.report"] = "voice.version.report"
+    voice: str
+    version: int
+    report: dict[str, Any] = Field(
+        description="`in_context_bits_per_char`: of the base model with samples in the prompt, on the writing that the "
+        "version's figures are of. `neutral_rise_pct`: percent by which the loss on a neutral text is higher with the "
+        "voice; 0: nothing was lost, below 0: it is lower. `style`: of the person's `samples`, and of what `base` "
+        "model and `voice` write: `num_words` counted over, `function_words_per_100` and `punctuation_per_100` "
+        "(occurrences in 100 words of each of some common English words and marks), `sentence_words` (words a "
+        "sentence), `word_chars` (letters a word), `openings_pct` (percent of sentences that begin with this word); "
+        "null in place of a style where the text is not English or too short. `style_distance`: from the samples' "
+        "style to that of `base` and `voice`, 0 for the same, null where a style is. `longest_overlap`: lengths of the "
+        "longest runs that the voice repeats from the samples, in `words` and in `chars`."
+    )
 
 
 class NewRun(Body):

@@ -4,10 +4,10 @@ from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
 from app.api import schemas
-from app.api.errors import refused
+from app.api.errors import ApiError, refused
 from app.api.paging import page_of
 from app.api.services import caller, services
-from storage import models, samples, voices
+from storage import models, prefixes, samples, voices
 
 blueprint = APIBlueprint("voices", __name__, url_prefix="/v1/voices", tag="Voices")
 
@@ -75,6 +75,17 @@ def list_versions(voice_id: str) -> schemas.VersionList:
         return schemas.VersionList(data=[_version(voice, version) for version in found], has_more=False)
 
 
+@blueprint.get("/<voice_id>/versions/<int:version>/report")
+@blueprint.output(schemas.VersionReport)
+def get_version_report(voice_id: str, version: int) -> schemas.VersionReport:
+    """Look at how close a version is to your writing: measured soon after publication, 404 until then."""
+    with services().storage.database.reading() as session:
+        found = prefixes.read_report(session, services().storage.keys, caller().user_id, voice_id, version)
+    if found is None:
+        raise ApiError(404, "This version has no report, or none yet.", code="report_not_found")
+    return schemas.VersionReport(voice=voice_id, version=version, report=found)
+
+
 @blueprint.post("/<voice_id>/versions/<int:version>/use")
 @blueprint.output(schemas.Voice)
 def use_version(voice_id: str, version: int) -> schemas.Voice:
@@ -108,7 +119,6 @@ def _version(voice: models.Voice, version: models.PrefixVersion) -> schemas.Vers
         num_virtual_tokens=version.num_virtual_tokens,
         num_bytes=version.num_bytes,
         figures=version.figures,
-        report=version.report,
         usable=version.base_fingerprint == services().base.fingerprint,
         created_at=int(version.created_at),
     )

@@ -40,17 +40,17 @@ class Closeness:
     ability_pct: float | None = None
 
 
-def closeness_of(version: PrefixVersion) -> Closeness | None:
-    """What to say of this version; None: nothing was measured, and nothing will be."""
-    if version.report is None:
+def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None) -> Closeness | None:
+    """What to say of this version, by its report; None: nothing was measured, and nothing will be."""
+    if report is None:
         return Closeness(being_measured=True) if clock.now() - version.created_at < MEASURED_WITHIN_S else None
-    distances = _part(version.report, "style_distance")
+    distances = _part(report, "style_distance")
     base, voice = figure(distances, "base"), figure(distances, "voice")
-    repeated = figure(_part(version.report, "longest_overlap"), "words")
-    rise = figure(version.report, "retention_pct")
+    repeated = figure(_part(report, "longest_overlap"), "words")
+    rise = figure(report, "neutral_rise_pct")
     return Closeness(
         being_measured=False,
-        bars=_bars(version.figures, version.report),
+        bars=_bars(version.figures, report),
         style=_style(base, voice),
         base_distance=base,
         voice_distance=voice,

@@ -1,23 +1,28 @@
 """The page of one voice: samples, training and versions, read in one transaction."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
+from sqlalchemy.orm import Session
 
 from app.web.closeness import Closeness, closeness_of
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from storage import samples, voices
+from storage import prefixes, samples, voices
+from storage.errors import IntegrityError, KeyErased
 from storage.models import PrefixVersion, Voice
 from storage.samples import GOOD_WORDS, Readiness, Sample
 
+logger = logging.getLogger(__name__)
 SAMPLES_A_PAGE = 50
 
 
 @dataclass(frozen=True)
 class VoicePage:
-    """What the template shows. `shown` is one page of the samples, newest first."""
+    """What the template shows. `shown` is one page of the samples, newest first. `closeness`: how close the version in
+    use is to the person; None while none is in use or there is nothing to say."""
 
     voice: Voice
     shown: Sequence[Sample]
@@ -28,17 +33,12 @@ class VoicePage:
     readiness: Readiness
     report: RunReport | None
     versions: Sequence[PrefixVersion]
+    closeness: Closeness | None
 
     @property
     def fullness(self) -> float:
         """How much of what helps most has been given, 0 to 100."""
         return round(min(100.0, 100 * self.readiness.num_words / GOOD_WORDS), 1)
-
-    @property
-    def closeness(self) -> Closeness | None:
-        """How close the version in use is to the person; None while none is in use or nothing was measured."""
-        in_use = [version for version in self.versions if version.version == self.voice.active_version]
-        return closeness_of(in_use[0]) if in_use else None
 
     @property
     def samples_changed(self) -> bool:
@@ -60,6 +60,7 @@ def read(voice_id: str, page: int) -> VoicePage:
         given = list(reversed(samples.list_samples(session, storage().keys, me().id, voice_id)))
         num_pages = max(1, -(-len(given) // SAMPLES_A_PAGE))
         page = min(max(page, 1), num_pages)
+        versions = voices.list_versions(session, me().id, voice_id)
         return VoicePage(
             voice=voice,
             shown=given[(page - 1) * SAMPLES_A_PAGE : page * SAMPLES_A_PAGE],
@@ -69,8 +70,21 @@ def read(voice_id: str, page: int) -> VoicePage:
             included_ids=samples.included_ids(session, me().id, voice_id),
             readiness=samples.readiness(session, me().id, voice_id),
             report=newest_report(session, me().id, voice_id),
-            versions=voices.list_versions(session, me().id, voice_id),
+            versions=versions,
+            closeness=_closeness(session, voice, versions),
         )
+
+
+def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
+    in_use = next((version for version in versions if version.version == voice.active_version), None)
+    if in_use is None:
+        return None
+    try:
+        report = prefixes.read_report(session, storage().keys, voice.user_id, voice.id, in_use.version)
+    except (IntegrityError, KeyErased) as why:  # it is the least of what the page is for
+        logger.error("%s: the report of version %d did not open (%s)", voice.id, in_use.version, type(why).__name__)
+        return None
+    return closeness_of(in_use, report)
 
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:

@@ -1,4 +1,4 @@
-"""Reports of published versions.
+"""Reports of published versions, sealed.
 
 It works with the release before it still running: that one neither reads nor writes the new column, which may be null.
 
@@ -18,9 +18,9 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     """Forwards."""
-    op.add_column("prefix_versions", sa.Column("report", sa.JSON(), nullable=True))
+    op.add_column("prefix_versions", sa.Column("report_sealed", sa.LargeBinary(), nullable=True))
 
 
 def downgrade() -> None:
     """Back to what the release before it knows."""
-    op.drop_column("prefix_versions", "report")
+    op.drop_column("prefix_versions", "report_sealed")

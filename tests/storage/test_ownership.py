@@ -33,6 +33,7 @@ WITH_SESSION: dict[str, Ask] = {
     "rename_voice": lambda _, s, me, ids: voices.rename_voice(s, me, ids.voice, "Mine now"),
     "list_versions": lambda _, s, me, ids: voices.list_versions(s, me, ids.voice),
     "get_version": lambda _, s, me, ids: voices.get_version(s, me, ids.voice, ids.version),
+    "read_report": lambda st, s, me, ids: prefixes.read_report(s, st.keys, me, ids.voice, ids.version),
     "use_version": lambda _, s, me, ids: voices.use_version(s, me, ids.voice, None),
     "add_sample": lambda st, s, me, ids: samples.add_sample(s, st.keys, user_id=me, voice_id=ids.voice, text=TEXT),
     "list_samples": lambda st, s, me, ids: samples.list_samples(s, st.keys, me, ids.voice),
@@ -59,9 +60,10 @@ WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
 def owner(storage: Storage) -> Ids:
     user = factories.make_user(storage)
     voice = factories.first_voice(storage, user)
-    factories.publish(storage, user, voice)
+    version = factories.publish(storage, user, voice)
     run = factories.make_run(storage, user, voice)
     with storage.database.session() as session:
+        prefixes.add_report(session, storage.keys, user.id, version.run_id, {"neutral_rise_pct": 0.5})
         key, _ = api_keys.create_key(session, user.id, "laptop")
         sample_id = samples.included_ids(session, user.id, voice.id)[0]
     return Ids(user.id, voice.id, sample_id, run.id, key.id)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from storage import base_models, checkpoints, tuning_runs, voices
+from storage import base_models, checkpoints, prefixes, tuning_runs, voices
 from storage.errors import NoPublishedVersion
 from storage.models import TuningCheckpoint
 from tests.tiny_model import make_prefix
@@ -63,8 +63,11 @@ def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
 
 
 def reports(asked: Asked) -> list[dict[str, Any] | None]:
-    with asked.storage.database.session() as session:
-        return [version.report for version in voices.list_versions(session, asked.user.id, asked.voice_id)]
+    with asked.storage.database.reading() as session:
+        return [
+            prefixes.read_report(session, asked.storage.keys, asked.user.id, asked.voice_id, version.version)
+            for version in voices.list_versions(session, asked.user.id, asked.voice_id)
+        ]
 
 
 def test_a_published_version_gets_its_report_once_the_run_has_ended(

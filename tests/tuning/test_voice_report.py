@@ -44,8 +44,8 @@ def test_it_measures_the_very_blocks_of_the_split_and_the_neutral_text(base: Bas
     measured = report(base, prefix, split, TEXTS, seed=0)
     assert measured["in_context_bits_per_char"] == in_context_bits_per_char(base, split.train, split.test)
     behind, bare = (bits_per_char(base, some, neutral_blocks(base, 4)) for some in (prefix, None))
-    assert measured["retention_pct"] == pytest.approx(100 * (behind - bare) / bare)
-    assert abs(measured["retention_pct"]) > 0.1
+    assert measured["neutral_rise_pct"] == pytest.approx(100 * (behind - bare) / bare)
+    assert abs(measured["neutral_rise_pct"]) > 0.1
 
 
 def test_random_weights_write_no_english_and_of_that_it_says_nothing(base: BaseModel, split: Split) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.app.api.people import Api, Person, publish_random
+from tests.app.api.people import Api, Person, add_report, publish_random
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
@@ -95,6 +95,7 @@ def test_every_closed_operation_names_its_key_and_its_errors(document: dict[str,
 
 def test_answers_are_as_the_document_says(api: Api, document: dict[str, Any], ann: Person) -> None:
     publish_random(api, ann)
+    add_report(api.storage, ann, 1, {"neutral_rise_pct": 0.5, "style": None})
     run = api.call(ann, "GET", f"/v1/voices/{ann.voice_id}/tuning_runs").json["data"][0]["id"]
     asked = {
         "/v1/models": "/v1/models",
@@ -102,6 +103,7 @@ def test_answers_are_as_the_document_says(api: Api, document: dict[str, Any], an
         "/v1/voices/{voice_id}": f"/v1/voices/{ann.voice_id}",
         "/v1/voices/{voice_id}/samples": f"/v1/voices/{ann.voice_id}/samples",
         "/v1/voices/{voice_id}/versions": f"/v1/voices/{ann.voice_id}/versions",
+        "/v1/voices/{voice_id}/versions/{version}/report": f"/v1/voices/{ann.voice_id}/versions/1/report",
         "/v1/voices/{voice_id}/tuning_runs": f"/v1/voices/{ann.voice_id}/tuning_runs",
         "/v1/tuning_runs/{run_id}": f"/v1/tuning_runs/{run}",
         "/v1/tuning_runs/{run_id}/events": f"/v1/tuning_runs/{run}/events",

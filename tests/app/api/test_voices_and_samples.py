@@ -1,7 +1,10 @@
 """Voices, their samples and versions over HTTP."""
 
-from storage import prefixes, samples
-from tests.app.api.people import Api, Person, publish_random, write_samples
+from sqlalchemy import update
+
+from storage import samples
+from storage.models import PrefixVersion
+from tests.app.api.people import Api, Person, add_report, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.factories import SAMPLE_TEXTS
 
@@ -91,12 +94,38 @@ def test_versions_say_which_is_in_use(api: Api, ann: Person) -> None:
     listed = api.call(ann, "GET", path).json
     assert {version["version"]: version["active"] for version in listed["data"]} == {1: False, 2: True}
     assert all(version["usable"] for version in listed["data"])
-    assert [version["report"] for version in listed["data"]] == [None, None]
-    with api.storage.database.session() as session:
-        prefixes.add_report(session, ann.user_id, listed["data"][0]["run"], {"retention_pct": 0.5})
-    assert api.call(ann, "GET", path).json["data"][0]["report"] == {"retention_pct": 0.5}
     api.call(ann, "POST", f"{path}/1/use")
     assert {v["version"]: v["active"] for v in api.call(ann, "GET", path).json["data"]} == {1: True, 2: False}
     assert error_of(api.call(ann, "POST", f"{path}/9/use"), 404)["code"] == "version_not_found"
     models = {model["id"]: model for model in api.call(ann, "GET", "/v1/models").json["data"]}
     assert models[ann.voice_id]["version"] == 1
+
+
+def test_a_report_is_there_once_it_was_measured_for_its_owner_alone(api: Api, ann: Person, ben: Person) -> None:
+    for seed in range(2):
+        publish_random(api, ann, seed)
+    path = f"/v1/voices/{ann.voice_id}/versions"
+    assert error_of(api.call(ann, "GET", f"{path}/1/report"), 404)["code"] == "report_not_found"
+    add_report(api.storage, ann, 1, {"neutral_rise_pct": 0.5, "style": {"samples": None}})
+    assert api.call(ann, "GET", f"{path}/1/report").json == {
+        "object": "voice.version.report",
+        "voice": ann.voice_id,
+        "version": 1,
+        "report": {"neutral_rise_pct": 0.5, "style": {"samples": None}},
+    }
+    assert error_of(api.call(ann, "GET", f"{path}/2/report"), 404)["code"] == "report_not_found"
+    assert error_of(api.call(ann, "GET", f"{path}/3/report"), 404)["code"] == "version_not_found"
+    for number in (1, 2):  # with and without a report, to somebody else
+        assert error_of(api.call(ben, "GET", f"{path}/{number}/report"), 404)["code"] == "version_not_found"
+    assert not [version for version in api.call(ann, "GET", path).json["data"] if "report" in version]
+
+
+def test_a_report_that_does_not_open_is_an_error_and_the_list_is_none_the_worse(api: Api, ann: Person) -> None:
+    publish_random(api, ann)
+    add_report(api.storage, ann, 1, {"neutral_rise_pct": 0.5})
+    with api.storage.database.session() as session:
+        spoiled = update(PrefixVersion).where(PrefixVersion.user_id == ann.user_id)
+        session.execute(spoiled.values(report_sealed=b"\x01" + bytes(60)))
+    path = f"/v1/voices/{ann.voice_id}/versions"
+    assert error_of(api.call(ann, "GET", f"{path}/1/report"), 500)["code"] == "integrity_error"
+    assert len(api.call(ann, "GET", path).json["data"]) == 1

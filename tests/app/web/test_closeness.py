@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.web.closeness import closeness_of
-from storage import clock, voices
+from storage import clock, samples, voices
 from storage.models import PrefixVersion
 from tests.app.web.browser import Person
 from tests.app.web.training import FIGURES, add_report, publish
@@ -39,8 +39,8 @@ def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
     [
         ({"style_distance": {"base": 0.6, "voice": 0.55}}, "about as near to your samples as"),
         ({"style_distance": {"base": 0.6, "voice": 0.75}}, "farther from your samples than"),
-        ({"retention_pct": 0.1}, "as good at plain text by somebody else as the base model"),
-        ({"retention_pct": -2.0}, "a little better at plain text by somebody else"),
+        ({"neutral_rise_pct": 0.1}, "as good at plain text by somebody else as the base model"),
+        ({"neutral_rise_pct": -2.0}, "a little better at plain text by somebody else"),
     ],
 )
 def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, Any], says: str) -> None:
@@ -51,7 +51,7 @@ def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, 
 
 def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
     publish(ada)
-    add_report(ada, style_distance={"base": None, "voice": None}, retention_pct=None, longest_overlap=None)
+    add_report(ada, style_distance={"base": None, "voice": None}, neutral_rise_pct=None, longest_overlap=None)
     said = text_of(ada)
     assert TITLE in said
     assert "small words" not in said
@@ -76,9 +76,49 @@ def test_only_the_version_in_use_is_spoken_of(ada: Person) -> None:
     assert TITLE not in text_of(ada)
 
 
+def spoil_report(person: Person, version: int) -> None:
+    with person.storage.database.session() as session:
+        spoiled = update(PrefixVersion).where(PrefixVersion.version == version, PrefixVersion.user_id == person.user.id)
+        session.execute(spoiled.values(report_sealed=b"\x01" + bytes(60)))
+
+
+def test_of_a_report_that_does_not_open_the_page_says_nothing_and_the_log_a_line(
+    ada: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(ada)
+    add_report(ada)
+    spoil_report(ada, 1)
+    shown = ada.browser.get(ada.url)
+    assert shown.status_code == 200
+    assert TITLE not in shown.text
+    assert f"{ada.voice.id}: the report of version 1 did not open (IntegrityError)" in caplog.text
+
+
+def test_with_the_key_erased_the_page_says_nothing_of_it_either(ada: Person, caplog: pytest.LogCaptureFixture) -> None:
+    publish(ada)
+    add_report(ada)
+    with ada.storage.database.session() as session:
+        for sample_id in ada.sample_ids(session):
+            samples.delete_sample(session, ada.user.id, ada.voice.id, sample_id)
+    ada.storage.keys.erase(ada.user.id)
+    shown = ada.browser.get(ada.url)
+    assert shown.status_code == 200
+    assert TITLE not in shown.text
+    assert "(KeyErased)" in caplog.text
+
+
+def test_only_the_report_of_the_version_in_use_is_opened(ada: Person, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        publish(ada)
+        add_report(ada)
+    spoil_report(ada, 1)
+    assert TITLE in text_of(ada)
+    assert "did not open" not in caplog.text
+
+
 def test_a_report_of_another_shape_breaks_no_page() -> None:
-    version = PrefixVersion(figures=FIGURES, report={"style_distance": 3, "longest_overlap": []}, created_at=0.0)
-    shown = closeness_of(version)
+    version = PrefixVersion(figures=FIGURES, created_at=0.0)
+    shown = closeness_of(version, {"style_distance": 3, "longest_overlap": []})
     assert shown is not None
     assert [bar.label for bar in shown.bars] == ["Base model", "Your voice"]
     assert (shown.style, shown.repeated_words, shown.ability) == (None, None, None)

@@ -23,7 +23,7 @@ FIGURES: dict[str, Any] = {
 }
 REPORT: dict[str, Any] = {
     "in_context_bits_per_char": 2.4,
-    "retention_pct": 1.25,
+    "neutral_rise_pct": 1.25,
     "style": {"samples": None, "base": None, "voice": None},
     "style_distance": {"base": 0.6, "voice": 0.4},
     "longest_overlap": {"words": 5, "chars": 27},
@@ -75,7 +75,8 @@ def publish(person: Person, **figures: Any) -> None:
 def add_report(person: Person, **changes: Any) -> None:
     """What a worker measures of the version that was published last."""
     with person.storage.database.session() as session:
-        prefixes.add_report(session, person.user.id, person.newest_run_id(session), REPORT | changes)
+        run_id = person.newest_run_id(session)
+        prefixes.add_report(session, person.storage.keys, person.user.id, run_id, REPORT | changes)
 
 
 def end(person: Person, claim: Claim, state: Any, **outcome: Any) -> None:
