@@ -2,7 +2,7 @@
 the split rule; knows no method, and never writes a word of anybody's text anywhere."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,24 @@ class Author:
     name: str
     texts: tuple[str, ...]
 
-    def split(self, base: BaseModel, num_samples: int, num_virtual_tokens: int) -> Split:
-        """The last TEST_TEXTS judge; the `num_samples` before them are for training and early stopping."""
-        training = [WrittenText(text) for text in self.texts[-TEST_TEXTS - num_samples : -TEST_TEXTS]]
+    def training(self, num_samples: int) -> list[WrittenText]:
+        """The `num_samples` texts before the last TEST_TEXTS."""
+        own = self.texts[-TEST_TEXTS - num_samples : -TEST_TEXTS]
+        return [WrittenText(text, id=f"{self.name}-{len(own) - number}") for number, text in enumerate(own)]
+
+    def split(
+        self, base: BaseModel, num_samples: int, num_virtual_tokens: int, trained_before: Collection[str] = ()
+    ) -> Split:
+        """The last TEST_TEXTS judge; the `num_samples` before them are for training and early stopping, those in
+        `trained_before` for training alone."""
         test = [WrittenText(text) for text in self.texts[-TEST_TEXTS:]]
-        return split_before(base, training, test, num_virtual_tokens=num_virtual_tokens)
+        return split_before(
+            base,
+            self.training(num_samples),
+            test,
+            num_virtual_tokens=num_virtual_tokens,
+            trained_before=trained_before,
+        )
 
 
 def read_authors(path: Path, limit: int, skip: int = 0) -> Sequence[Author]:

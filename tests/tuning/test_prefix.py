@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.tiny_model import FAMILIES, make_prefix, make_tiny
 from tuning.base_model import BaseModel
+from tuning.config import TuningConfig
 from tuning.errors import InvalidPrefix, WrongBaseModel
 from tuning.prefix import FORMAT_VERSION, Prefix
 
@@ -140,3 +141,15 @@ def test_one_altered_byte_never_crashes_the_reader(base: BaseModel, place: int, 
     data[place % len(data)] = value
     with suppress(InvalidPrefix, WrongBaseModel):
         Prefix.from_bytes(bytes(data), base.fingerprint, layer_shapes=base.layer_shapes)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kv_heads", "head_dim", "parameters"),
+    [(16, 8, 64, 1.236e9), (28, 2, 128, 1.544e9), (32, 8, 128, 8.03e9)],
+    ids=["Llama-3.2-1B", "Qwen2.5-1.5B", "Llama-3.1-8B"],
+)
+def test_the_default_prefix_is_at_most_a_thousandth_of_the_model(
+    layers: int, kv_heads: int, head_dim: int, parameters: float
+) -> None:
+    numbers = 2 * layers * kv_heads * head_dim * TuningConfig().num_virtual_tokens
+    assert numbers <= 0.001 * parameters

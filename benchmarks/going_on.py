@@ -1,0 +1,119 @@
+"""`python -m benchmarks.going_on --authors FILE …`: what it saves to go on from a version when new samples have come.
+
+Per author: a version is trained on 20 samples; then 20 more come, and all 40 are trained on, once from the version and
+once anew, on the same split (what the version was trained on judges nothing). How many steps until the early-stopping
+loss that training anew reaches at its best, as a share of the steps that took it there; and what both gain on the
+author's last 12 texts. Progress on stderr; the last line on stdout is one JSON object.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks.authors import Author, read_authors
+from benchmarks.statistics import median
+from tuning.base_model import BaseModel, load_base_model
+from tuning.config import TuningConfig
+from tuning.dataset import Split, split_before
+from tuning.evaluation import bits_per_char
+from tuning.population import load_population
+from tuning.prefix import Prefix
+from tuning.trainer import TrainingJob, TrainingResult, TrainingSettings, train_prefixes
+
+FIRST, THEN = 20, 40
+LOOK_EVERY = 2  # steps
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """anew_steps: to the best early-stopping loss of training anew. steps: of going on, to that loss; None: never."""
+
+    author: str
+    anew_steps: int
+    steps: int | None
+    anew_reduction_pct: float
+    reduction_pct: float
+
+    @property
+    def ratio(self) -> float:
+        """Share of the steps; never reached counts as infinite."""
+        return float("inf") if self.steps is None else self.steps / self.anew_steps
+
+
+def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | None, author: Author) -> Outcome:
+    """One author, both ways."""
+    patient = replace(settings, evaluate_every=LOOK_EVERY, patience=settings.patience * settings.evaluate_every // 2)
+    older = author.training(THEN)[:FIRST]
+    first = split_before(base, older, older[-1:], num_virtual_tokens=settings.num_virtual_tokens)
+    version = _trained(base, TrainingJob(first, start=population), settings).prefix
+    split = author.split(base, THEN, settings.num_virtual_tokens, trained_before=first.trained_ids)
+    anew = _trained(base, TrainingJob(split, start=population), patient)
+    gone_on = _trained(base, TrainingJob(split, start=version), patient)
+    return Outcome(
+        author=author.name,
+        anew_steps=anew.best_step,
+        steps=steps_to(gone_on, anew.best_held_out_loss),
+        anew_reduction_pct=_reduction_pct(base, anew.prefix, split),
+        reduction_pct=_reduction_pct(base, gone_on.prefix, split),
+    )
+
+
+def steps_to(result: TrainingResult, loss: float) -> int | None:
+    """The first look at or below `loss`."""
+    looks = ((look.step, look.held_out_loss) for look in result.history)
+    return next((step for step, seen in looks if seen is not None and seen <= loss), None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print one JSON object."""
+    options = _options(arguments)
+    config = TuningConfig.from_env()
+    base, settings = load_base_model(config), TrainingSettings.from_config(config)
+    population = load_population(config, base)
+    outcomes = []
+    for author in read_authors(options.authors, options.limit, options.skip):
+        outcomes.append(measure(base, settings, population, author))
+        print(outcomes[-1], file=sys.stderr, flush=True)
+    print(json.dumps(_summary(outcomes, base, settings)))
+
+
+def _summary(outcomes: Sequence[Outcome], base: BaseModel, settings: TrainingSettings) -> dict[str, object]:
+    ratios = sorted(outcome.ratio for outcome in outcomes)
+    middle = median(ratios)
+    return {
+        "authors": len(outcomes),
+        "reached": sum(outcome.steps is not None for outcome in outcomes),
+        "steps_ratio": middle if middle < float("inf") else None,
+        "median_reduction_pct": {
+            "anew": median([outcome.anew_reduction_pct for outcome in outcomes]),
+            "going_on": median([outcome.reduction_pct for outcome in outcomes]),
+        },
+        "outcomes": [asdict(outcome) for outcome in outcomes],
+        "configuration": {"samples": [FIRST, THEN], "base_model": base.name, "settings": asdict(settings)},
+    }
+
+
+def _trained(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> TrainingResult:
+    (result,) = train_prefixes(base, [job], settings)
+    assert result is not None
+    return result
+
+
+def _reduction_pct(base: BaseModel, prefix: Prefix, split: Split) -> float:
+    voice, bare = (bits_per_char(base, one, split.test) for one in (prefix, None))
+    return round(100 * (1 - voice / bare), 3)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--authors", type=Path, required=True, help="JSON Lines with author and text")
+    parser.add_argument("--limit", type=int, default=6, help="how many authors")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
