@@ -252,12 +252,15 @@ class TuningRun(Out):
     step: int
     max_steps: int
     seed: int
+    continues_version: int | None = Field(
+        description="The version of the voice that training goes on from; null: it starts anew, or has not begun."
+    )
     cancel_requested: bool
     created_at: int
     started_at: int | None
     finished_at: int | None
     published: bool | None = Field(
-        description="Did it beat the base model and its starting point, and become a version? null until it ends."
+        description="Did it beat the base model and what it started from, and become a version? null until it ends."
     )
     figures: dict[str, Any] = Field(description="Bits per character with and without the voice, tokens, seconds …")
     error: RunError | None

@@ -94,6 +94,7 @@ def shown(session: Session, run: models.TuningRun) -> schemas.TuningRun:
         step=run.step,
         max_steps=run.max_steps,
         seed=run.seed,
+        continues_version=run.continues_version,
         cancel_requested=run.cancel_requested,
         created_at=int(run.created_at),
         started_at=None if run.started_at is None else int(run.started_at),

@@ -68,6 +68,7 @@ def test_a_finished_run_shows_its_end_and_its_events(api: Api, ann: Person) -> N
     publish_random(api, ann)
     (run,) = api.call(ann, "GET", f"/v1/voices/{ann.voice_id}/tuning_runs").json["data"]
     assert (run["state"], run["published"], run["error"]) == ("succeeded", True, None)
+    assert run["continues_version"] is None
     assert api.call(ann, "GET", f"/v1/tuning_runs/{run['id']}").json == run
     path = f"/v1/tuning_runs/{run['id']}/events"
     events = api.call(ann, "GET", path).json
