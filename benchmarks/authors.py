@@ -2,12 +2,12 @@
 the split rule; knows no method, and never writes a word of anybody's text anywhere."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuning.base_model import BaseModel
-from tuning.dataset import Split, WrittenText, split_before
+from tuning.dataset import NOTHING_EARLIER, Earlier, Split, WrittenText, split_before
 
 TEST_TEXTS = 12
 MOST_TRAINING_TEXTS = 40
@@ -26,17 +26,17 @@ class Author:
         return [WrittenText(text, id=f"{self.name}-{len(own) - number}") for number, text in enumerate(own)]
 
     def split(
-        self, base: BaseModel, num_samples: int, num_virtual_tokens: int, trained_before: Collection[str] = ()
+        self, base: BaseModel, num_samples: int, num_virtual_tokens: int, earlier: Earlier = NOTHING_EARLIER
     ) -> Split:
-        """The last TEST_TEXTS judge; the `num_samples` before them are for training and early stopping, those in
-        `trained_before` for training alone."""
+        """The last TEST_TEXTS judge; the `num_samples` before them are for training and early stopping, what a
+        prefix to go on from was trained on for training alone."""
         test = [WrittenText(text) for text in self.texts[-TEST_TEXTS:]]
         return split_before(
             base,
             self.training(num_samples),
             test,
             num_virtual_tokens=num_virtual_tokens,
-            trained_before=trained_before,
+            earlier=earlier,
         )
 
 

@@ -37,7 +37,8 @@ def measure(
     (result,) = train_prefixes(base, [TrainingJob(split, start=population)], settings)
     assert result is not None
     verdict = judge(base, split, result, population)
-    voice, bare = (bits_per_char(base, one, later) for one in (result.prefix, None))
+    stored = Prefix.from_bytes(verdict.data, base.fingerprint, dtype=base.dtype)
+    voice, bare = (bits_per_char(base, one, later) for one in (stored, None))
     return {
         "author": author.name,
         "published": verdict.publish,

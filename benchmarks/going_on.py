@@ -17,7 +17,7 @@ from benchmarks.authors import Author, read_authors
 from benchmarks.statistics import median
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
-from tuning.dataset import Split, split_before
+from tuning.dataset import Earlier, Split, split_before
 from tuning.evaluation import bits_per_char
 from tuning.population import load_population
 from tuning.prefix import Prefix
@@ -40,16 +40,23 @@ class Outcome:
     @property
     def ratio(self) -> float:
         """Share of the steps; never reached counts as infinite."""
-        return float("inf") if self.steps is None else self.steps / self.anew_steps
+        return float("inf") if self.steps is None else self.steps / max(self.anew_steps, LOOK_EVERY)
 
 
 def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | None, author: Author) -> Outcome:
     """One author, both ways."""
-    patient = replace(settings, evaluate_every=LOOK_EVERY, patience=settings.patience * settings.evaluate_every // 2)
+    patient = replace(
+        settings, evaluate_every=LOOK_EVERY, patience=settings.patience * settings.evaluate_every // LOOK_EVERY
+    )
     older = author.training(THEN)[:FIRST]
     first = split_before(base, older, older[-1:], num_virtual_tokens=settings.num_virtual_tokens)
     version = _trained(base, TrainingJob(first, start=population), settings).prefix
-    split = author.split(base, THEN, settings.num_virtual_tokens, trained_before=first.trained_ids)
+    split = author.split(
+        base,
+        THEN,
+        settings.num_virtual_tokens,
+        earlier=Earlier(frozenset(first.trained_ids), frozenset(text.id for text in older)),
+    )
     anew = _trained(base, TrainingJob(split, start=population), patient)
     gone_on = _trained(base, TrainingJob(split, start=version), patient)
     return Outcome(

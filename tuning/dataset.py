@@ -4,8 +4,8 @@ in here outlives one person's call."""
 
 import hashlib
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tuning.base_model import BaseModel
@@ -55,17 +55,32 @@ class Block:
 
     num_context: leading tokens that are read but not scored (the document start, a prompt, the end of the block
     before): at least 1. num_chars: characters of the scored text; the end of an answer, scored in training only, has
-    none.
+    none. begins_text: it is a text's first. num_request: leading tokens that are the request which the text answers, in
+    the model's own form; 0 for a plain document.
     """
 
     token_ids: tuple[int, ...]
     num_context: int
     num_chars: int
+    begins_text: bool = field(default=True, repr=False)
+    num_request: int = field(default=0, repr=False)
 
     @property
     def num_scored(self) -> int:
         """Tokens whose loss counts."""
         return len(self.token_ids) - self.num_context
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Ids of samples that the prefix to go on from was trained on, and of all that took part in making it: those judged
+    it too, or said when to stop."""
+
+    trained: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+
+
+NOTHING_EARLIER = Earlier()
 
 
 @dataclass(frozen=True)
@@ -91,33 +106,37 @@ class Split:
 
 
 def build_split(
-    base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int, trained_before: Collection[str] = ()
+    base: BaseModel, writings: Sequence[Writing], *, num_virtual_tokens: int, earlier: Earlier = NOTHING_EARLIER
 ) -> Split:
     """Order the samples (by date when all are dated, else as given), hold out the newest fifth as test and samples
     spread over the rest for early stopping. Fewer than five samples are split inside each text instead. On a base
-    model with a chat template a sample with a prompt is the answer to a request; all else is a plain document.
+    model with a chat template a sample with a prompt is the answer to a request, and a plain document as well.
 
-    trained_before: ids of samples that the prefix to go on from was trained on; they are for training again, and both
-        held-out sets are taken from the others. See `leaves_enough`.
+    earlier: of a prefix to go on from. What it was trained on is for training again; test is of what it never knew.
+        See `leaves_enough`.
 
     Raises TooLittleText with how much more is needed.
     """
     ordered = _in_order([writing for writing in writings if writing.text.strip()])
     _require_enough([writing.text for writing in ordered])
     if len(ordered) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE:
-        sets = _whole(ordered, num_test=_num_test(len(ordered)), trained_before=trained_before)
+        sets = _whole(ordered, num_test=_num_test(len(ordered)), earlier=earlier)
     else:
         sets = _inside(ordered)
     return _split(base, sets, num_virtual_tokens, ordered)
 
 
-def leaves_enough(writings: Sequence[Writing], trained_before: Collection[str]) -> bool:
-    """Whether a training of these samples may go on from a prefix that was trained on some of them: all of those are
-    still there, others have come, and of what it never saw there is enough to judge by."""
+def leaves_enough(writings: Sequence[Writing], earlier: Earlier) -> bool:
+    """Whether a training of these samples may go on from a prefix: all that it was trained on are still there, a fifth
+    has come that it never knew, and something is left beside that to say when to stop."""
     ids = {writing.id for writing in writings}
-    unseen = len(ids.difference(trained_before))
-    whole = len(writings) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE
-    return ids.issuperset(trained_before) and whole and unseen > _num_test(len(writings))
+    num_test = _num_test(len(writings))
+    return (
+        len(writings) >= LEAST_SAMPLES_TO_HOLD_OUT_WHOLE
+        and ids >= earlier.trained
+        and len(ids - earlier.known) >= num_test
+        and len(ids - earlier.trained) > num_test
+    )
 
 
 def split_before(
@@ -126,11 +145,11 @@ def split_before(
     test: Sequence[Writing],
     *,
     num_virtual_tokens: int,
-    trained_before: Collection[str] = (),
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Split:
     """As build_split for a comparison whose test set is given: all of `writings`, in the order given, is for training
     and for early stopping. Five samples at least."""
-    train, stop, _ = _whole(writings, num_test=0, trained_before=trained_before)
+    train, stop, _ = _whole(writings, num_test=0, earlier=earlier)
     return _split(base, (train, stop, [_piece(writing) for writing in test]), num_virtual_tokens, writings)
 
 
@@ -138,7 +157,7 @@ def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Se
     longest = base.context_length - num_virtual_tokens
     lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
     train, stop, test = (
-        tuple(block for piece in pieces for block in _blocks(base, piece, length, ends=pieces is sets[0]))
+        tuple(block for piece in pieces for block in _forms(base, piece, length, ends=pieces is sets[0]))
         for pieces, length in zip(sets, lengths, strict=True)
     )
     trained_ids = tuple(sorted({piece.of for piece in sets[0]} - {""}))
@@ -195,21 +214,22 @@ def _num_test(num_samples: int) -> int:
 _Sets = tuple[list[_Piece], list[_Piece], list[_Piece]]
 
 
-def _whole(ordered: Sequence[Writing], *, num_test: int, trained_before: Collection[str] = ()) -> _Sets:
+def _whole(ordered: Sequence[Writing], *, num_test: int, earlier: Earlier) -> _Sets:
     """The newest: test. Evenly spread over the rest, from its newest back: stop. One newest piece alone may be of
-    another kind than everything else, and early stopping would then follow it (docs/likeness.md). What was trained
-    before goes into neither."""
-    unseen = [number for number, writing in enumerate(ordered) if writing.id not in trained_before]
-    test = unseen[len(unseen) - num_test :]
-    rest, num_rest = unseen[: len(unseen) - num_test], len(ordered) - len(test)
-    num_stop = min(len(rest), max(1, round(num_rest * STOP_SHARE)))
+    another kind than everything else, and early stopping would then follow it (docs/likeness.md). Test is of what
+    nothing earlier knew, stop of what nothing earlier was trained on."""
+    everything = range(len(ordered))
+    new = [number for number in everything if ordered[number].id not in earlier.known]
+    test = set(new[len(new) - num_test :])
+    rest = [number for number in everything if number not in test and ordered[number].id not in earlier.trained]
+    num_stop = min(len(rest), max(1, round((len(ordered) - len(test)) * STOP_SHARE)))
     stop = {rest[len(rest) - 1 - number * len(rest) // num_stop] for number in range(num_stop)}
-    train = [number for number in range(len(ordered)) if number not in stop.union(test)]
+    train = [number for number in everything if number not in stop | test]
     pieces = [_piece(writing) for writing in ordered]
     return (
         [pieces[number] for number in train],
         [_shortened(pieces[number], STOP_CHARS // num_stop) for number in sorted(stop)],
-        [pieces[number] for number in test],
+        [pieces[number] for number in sorted(test)],
     )
 
 
@@ -243,21 +263,37 @@ def _cut(text: str, share: float) -> tuple[str, str]:
     return text[: round(wanted)], text[round(wanted) :]
 
 
-def _blocks(base: BaseModel, piece: _Piece, longest: int, *, ends: bool = False) -> list[Block]:
+def _forms(base: BaseModel, piece: _Piece, longest: int, *, ends: bool) -> list[Block]:
+    """The piece in every form in which its voice will be used: as an answer where it answers a request and the model
+    has a form for that, and as a document."""
+    request = _request(base, piece, longest)
+    as_answer = _blocks(base, piece, longest, request, ends=ends) if request else []
+    return as_answer + _blocks(base, piece, longest)
+
+
+def _blocks(
+    base: BaseModel, piece: _Piece, longest: int, request: Sequence[int] = (), *, ends: bool = False
+) -> list[Block]:
     """Blocks in which every token of the text is scored exactly once. A text that needs several repeats the last
     quarter of a block, unscored, at the head of the next; an answer, its request before that. ends: the end of an
     answer is scored too, where it is the text's."""
-    request = _request(base, piece, longest)
-    context = request + _overlap(base, piece, longest) if request else _document_start(base, piece, longest)
+    head = list(request)
+    context = head + _overlap(base, piece, longest) if head else _document_start(base, piece, longest)
     text = base.encode(piece.text, document_start=False)
-    scored = [*text, *base.answer_end_ids] if request and ends and piece.whole else text
+    scored = [*text, *base.answer_end_ids] if head and ends and piece.whole else text
     blocks: list[Block] = []
     done = 0
     while done < len(scored):
         end = min(len(scored), done + longest - len(context))
-        num_chars = _chars_up_to(end, piece, text) - _chars_up_to(done, piece, text)
-        blocks.append(Block((*context, *scored[done:end]), num_context=len(context), num_chars=num_chars))
-        done, context = end, request + _last_quarter(blocks[-1].token_ids[len(request) :], longest)
+        block = Block(
+            token_ids=(*context, *scored[done:end]),
+            num_context=len(context),
+            num_chars=_chars_up_to(end, piece, text) - _chars_up_to(done, piece, text),
+            begins_text=done == 0 and piece.before is None,
+            num_request=len(head),
+        )
+        blocks.append(block)
+        done, context = end, head + _last_quarter(block.token_ids[len(head) :], longest)
     return blocks
 
 

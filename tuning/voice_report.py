@@ -53,9 +53,10 @@ def report(
 
 
 def beginnings(base: BaseModel, test: Sequence[Block], room: int) -> list[tuple[int, ...]]:
-    """Token ids of the first words of NUM_CONTINUATIONS test texts, led by the document start and the end of the prompt
-    that they answered, each at most `room` long. Fewer texts are begun several times."""
-    starts = [block for block in test if block.token_ids[0] == base.document_start_id]
+    """Token ids of the first words of NUM_CONTINUATIONS test texts behind what they stand behind in the split: the
+    document start and the end of a prompt, or a request. Each at most `room` long. Fewer texts are begun several times;
+    of texts that are all held-out ends, their ends are begun."""
+    starts = [block for block in test if block.begins_text] or list(test)
     return [_beginning(base, block, room) for block in islice(cycle(starts), NUM_CONTINUATIONS)]
 
 
@@ -63,8 +64,9 @@ def _beginning(base: BaseModel, block: Block, room: int) -> tuple[int, ...]:
     scored = block.token_ids[block.num_context :]
     words = base.decode(scored[: 8 * BEGINNING_WORDS + _BEGINNING_TOKENS]).split()[:BEGINNING_WORDS]
     text = base.encode(" ".join(words), document_start=False)[:_BEGINNING_TOKENS]
-    prompt = block.token_ids[1 : block.num_context]
-    return (base.document_start_id, *(*prompt, *text)[-(room - 1) :])
+    head = block.token_ids[: max(1, block.num_request)]
+    rest = (*block.token_ids[len(head) : block.num_context], *text)
+    return (*head, *rest[max(0, len(rest) - max(1, room - len(head))) :])
 
 
 def _written(base: BaseModel, prefix: Prefix | None, beside: Prefix, split: Split, seed: int) -> list[str]:
