@@ -13,7 +13,8 @@ PEFT one after the other, by the setting that did best for most of the authors a
 PEFT gets the same blocks, tokens a step, optimizer, schedule, arithmetic, allocator settings and torch's own number of
 threads. The command starts itself again under the allocator settings. PEFT's choice from its grid is kept and found
 again; times are all of one process. Run it on a quiet machine, or the ratios flatter us: PEFT's threads wait for each
-other in every product, ours once a step. How many cores others kept busy stands beside the figures.
+other in every matrix product, ours once a step. How many cores others kept busy stands beside the figures; where that
+is much, OMP_WAIT_POLICY=PASSIVE does PEFT the lesser wrong.
 
 Progress on stderr; the last line on stdout is one JSON object.
 """
@@ -36,7 +37,7 @@ from benchmarks.authors import every_author, read_authors
 from benchmarks.journal import Journal
 from benchmarks.other_load import OtherLoad
 from benchmarks.timed import Bench
-from benchmarks.worker_process import restart_under_allocator
+from benchmarks.worker_process import restart_under_allocator, wait_policy
 from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
 from tuning.memory import plan_memory
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bfloat16_steps": multiplies_bfloat16(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "omp_wait_policy": wait_policy(),
         "versions": {"torch": torch.__version__, "peft": peft.__version__},
         "settings": asdict(settings),
         "evaluate_every_for_time_to_loss": time_to_loss.EVALUATE_EVERY,

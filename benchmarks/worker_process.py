@@ -21,5 +21,10 @@ def restart_under_allocator(module: str) -> None:
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], wanted)
 
 
+def wait_policy() -> str | None:
+    """How this process's threads wait for each other: as the caller set it; None for OpenMP's own way."""
+    return os.environ.get("OMP_WAIT_POLICY")
+
+
 def _others() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
