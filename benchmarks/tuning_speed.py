@@ -128,7 +128,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--samples-of-users", type=int, default=20, help="texts of each waiting user")
     parser.add_argument(
-        "--peft-users", type=int, default=8, help="time PEFT for so many of them, at least 4; more have their rate"
+        "--peft-users",
+        type=int,
+        default=8,
+        help="time PEFT for so many of them, at least 4, and reckon the others from these",
     )
     parser.add_argument("--skip", type=int, default=0, help="leave out the first so many authors")
     parser.add_argument("--rounds", type=int, default=1, help="time every author so often; the median counts")

@@ -65,8 +65,8 @@ def waiting(
 
 
 def table(office: Office, jobs: Sequence[TrainingJob], numbers: Sequence[int], peft_users: int) -> dict[int, Row]:
-    """Users per minute by number of waiting users and way. peft_users: so many of PEFT's trainings are timed; the rate
-    of more users is theirs."""
+    """Users per minute by number of waiting users and way. peft_users: so many of PEFT's trainings are timed; more are
+    taken to be as much slower or faster than ours as those are, since people differ in how much they wrote."""
     timed = min(len(jobs), max(LEAST_TIMED, peft_users))
     solo, theirs = one_by_one(office, jobs, timed)
     return {number: _row(office, jobs[:number], solo[:number], theirs[:number]) for number in numbers}
@@ -109,7 +109,7 @@ def _row(office: Office, jobs: Sequence[TrainingJob], solo: Sequence[float], the
         "solo": _rate(len(jobs), seconds[1]),
         "default": _rate(len(jobs), seconds[at_once["default"]]),
         "stacked": _rate(len(jobs), seconds[at_once["stacked"]]),
-        "peft": _rate(len(theirs), sum(theirs)),
+        "peft": _rate(len(jobs), sum(theirs) * sum(solo) / sum(solo[: len(theirs)])),
         "default_at_once": at_once["default"],
         "stacked_at_once": at_once["stacked"],
         "peft_users_timed": len(theirs),

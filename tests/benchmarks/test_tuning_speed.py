@@ -131,6 +131,20 @@ def test_everybody_waiting_is_trained_however_many_at_once(base: BaseModel, tmp_
     assert table[1]["peft_users_timed"] == 1
 
 
+def test_users_of_pefts_that_are_not_timed_are_reckoned_from_ours(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authors = read_authors(write_authors(tmp_path / "authors.jsonl", {"ann": 60}), 1)
+    config = TuningConfig(num_virtual_tokens=4)
+    jobs = users_per_minute.waiting(base, authors, 6, 5, None, config)
+    office = users_per_minute.Office(base, SETTINGS, config, peers.grids(4, None)["peft_prefix"][0])
+    monkeypatch.setattr(users_per_minute, "one_by_one", lambda *_: ([1.0, 1.0, 1.0, 1.0, 4.0, 4.0], [2.0] * 4))
+    monkeypatch.setattr(users_per_minute, "seconds_of", lambda *_: 6.0)
+    table = users_per_minute.table(office, jobs, [4, 6], peft_users=4)
+    assert [table[6][way] for way in ("solo", "default", "stacked", "peft")] == [30.0, 30.0, 60.0, 15.0]
+    assert table[4]["peft"] == 30.0
+
+
 def test_the_command_prints_one_object_with_its_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
