@@ -45,11 +45,17 @@ def read_authors(path: Path, limit: int, skip: int = 0) -> Sequence[Author]:
 
     Raises ValueError when the file has fewer.
     """
+    enough = every_author(path)
+    if len(enough) < skip + limit:
+        raise ValueError(f"{path} has {len(enough)} authors with at least {TEST_TEXTS + MOST_TRAINING_TEXTS} texts")
+    return enough[skip : skip + limit]
+
+
+def every_author(path: Path) -> list[Author]:
+    """All with enough texts for every setting, in file order."""
     texts: dict[str, list[str]] = {}
     with path.open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             texts.setdefault(str(row["author"]), []).append(str(row["text"]))
-    enough = [name for name, own in texts.items() if len(own) >= TEST_TEXTS + MOST_TRAINING_TEXTS]
-    if len(enough) < skip + limit:
-        raise ValueError(f"{path} has {len(enough)} authors with at least {TEST_TEXTS + MOST_TRAINING_TEXTS} texts")
-    return [Author(name, tuple(texts[name])) for name in enough[skip : skip + limit]]
+    least = TEST_TEXTS + MOST_TRAINING_TEXTS
+    return [Author(name, tuple(own)) for name, own in texts.items() if len(own) >= least]

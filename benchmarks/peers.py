@@ -30,6 +30,7 @@ from tuning.training import TrainingSettings
 
 _PADDED_TOKENS = 4096
 State = dict[str, Tensor]
+OnLook = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class Fitted:
     def num_bytes(self) -> int:
         """Of the trained tensors in 16 bits, as they would be kept."""
         return sum(2 * tensor.numel() for tensor in self.state.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The best look of one training: the early-stopping loss, the trained tensors and the step."""
+
+    loss: float
+    state: State
+    step: int
 
 
 def grids(num_virtual_tokens: int, lora_start: State | None) -> dict[str, list[Setting]]:
@@ -141,10 +151,9 @@ def fit(
 ) -> Fitted:
     """The best of the grid by the early-stopping set."""
     began = time.process_time()
-    fitted = [_fit_one(base, setting, train, stop, settings, seed) for setting in grid]
-    best = min(fitted, key=lambda one: one[1])
-    setting, stop_loss, state, step = best
-    return Fitted(setting, state, stop_loss, step, time.process_time() - began)
+    fitted = [(setting, _fit_one(base, setting, train, stop, settings, seed)) for setting in grid]
+    setting, best = min(fitted, key=lambda one: one[1].loss)
+    return Fitted(setting, best.state, best.loss, best.step, time.process_time() - began)
 
 
 def bits_per_char(model: nn.Module, blocks: Sequence[Block]) -> float:
@@ -154,34 +163,46 @@ def bits_per_char(model: nn.Module, blocks: Sequence[Block]) -> float:
     return nats / math.log(2) / sum(block.num_chars for block in blocks)
 
 
-def _fit_one(
+def build(base: BaseModel, setting: Setting, train: Sequence[Block], seed: int) -> nn.Module:
+    """A fresh model to train, without dropout: a comparison of parametrisations."""
+    torch.manual_seed(seed)
+    model = setting.make(base, train).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def train_one(
     base: BaseModel,
-    setting: Setting,
+    model: nn.Module,
+    learning_rate: float,
     train: Sequence[Block],
     stop: Sequence[Block],
     settings: TrainingSettings,
     seed: int,
-) -> tuple[Setting, float, State, int]:
-    torch.manual_seed(seed)
-    model = setting.make(base, train).train()
-    for module in model.modules():  # no dropout: a comparison of parametrisations
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    on_look: OnLook | None = None,
+) -> Best:
+    """Train a built model to its end.
+
+    on_look(step, seconds, loss): at every look at the early-stopping set; seconds of wall time, of the steps alone.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=setting.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=0.0)
     deck = Deck(tuple(train), settings.tokens_per_step, seed)
-    best, best_state, best_step, without_gain = math.inf, _state(model), 0, 0
+    best, without_gain, seconds = Best(math.inf, _state(model), 0), 0, 0.0
     steps = settings.steps_for(num_tokens(train))
     for step in range(steps + 1):
         if step % settings.evaluate_every == 0 or step == steps:
             loss = bits_per_char(model, stop)
-            best, best_state, best_step, without_gain = (
-                (loss, _state(model), step, 0) if loss < best else (best, best_state, best_step, without_gain + 1)
-            )
+            best, without_gain = (Best(loss, _state(model), step), 0) if loss < best.loss else (best, without_gain + 1)
+            if on_look:
+                on_look(step, seconds, loss)
         if step == steps or without_gain >= settings.patience:
             break
+        began = time.monotonic()
         for group in optimizer.param_groups:
-            group["lr"] = setting.learning_rate * settings.schedule(step, steps)
+            group["lr"] = learning_rate * settings.schedule(step, steps)
         blocks = deck.deal()
         with fast_arithmetic(base):
             losses = _losses(model, blocks)
@@ -189,7 +210,20 @@ def _fit_one(
         nn.utils.clip_grad_norm_(trainable, settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return setting, best, best_state, best_step
+        seconds += time.monotonic() - began
+    return best
+
+
+def _fit_one(
+    base: BaseModel,
+    setting: Setting,
+    train: Sequence[Block],
+    stop: Sequence[Block],
+    settings: TrainingSettings,
+    seed: int,
+) -> Best:
+    model = build(base, setting, train, seed)
+    return train_one(base, model, setting.learning_rate, train, stop, settings, seed)
 
 
 def _losses(model: nn.Module, blocks: Sequence[Block]) -> Tensor:

@@ -5,7 +5,6 @@ tokens; the variants in turn, each in a fresh process. Progress on stderr; the l
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from app.embedded.roles import ALLOCATOR
+from benchmarks.worker_process import worker_environment
 from tuning import precision
 from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
@@ -63,9 +62,8 @@ def main() -> None:
 
 def _in_child(kind: str, *, allocator: bool) -> float:
     """Wall seconds of a step in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
-    environment |= {"OMP_WAIT_POLICY": "PASSIVE"} | (ALLOCATOR if allocator else {})
     command = [sys.executable, "-m", "benchmarks.step_time", "--child", kind]
+    environment = worker_environment(allocator=allocator)
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 

@@ -27,8 +27,8 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 # The Celery child alone loads torch when its first task runs, so that the parent stays small and may fork.
 LAZY_IMPORTS = {"tuning.tasks": ("tuning.tuning_job",)}
 READS_ENVIRONMENT = ("storage.config", "tuning.config", "app.config", "app.embedded.config")
-# It starts itself again with this process's variables and others beside them.
-PASSES_ENVIRONMENT_ON = ("benchmarks.step_time",)
+# What is timed starts itself again with this process's variables and others beside them.
+PASSES_ENVIRONMENT_ON = ("benchmarks.worker_process",)
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
 
 Breaches = Iterator[str]
