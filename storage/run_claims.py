@@ -92,9 +92,10 @@ def claim_next(
     session: Session, *, worker: str, lease_s: float, max_attempts: int, beside: Collection[str] = ()
 ) -> Claim | None:
     """Take the run that has waited longest, of people who are not in `beside` if there are any such. None: none waits,
-    or others were quicker."""
+    or others were quicker. Runs that were interrupted before are left to be taken by themselves: what ended their
+    worker must not end others with it."""
     again = TuningRun.user_id.in_(beside)
-    waiting = select(TuningRun.id).where(TuningRun.state == "queued")
+    waiting = select(TuningRun.id).where(TuningRun.state == "queued", TuningRun.attempts == 0)
     for run_id in session.scalars(waiting.order_by(again, TuningRun.created_at, TuningRun.id).limit(4)).all():
         if held := claim(session, run_id, worker=worker, lease_s=lease_s, max_attempts=max_attempts):
             return held
@@ -130,9 +131,13 @@ def hold(session: Session, held: Claim) -> bool:
 def release(session: Session, held: Claim) -> None:
     """Give the run back unharmed because this worker is stopping: it is queued again and goes on from its checkpoint.
     Does not count as an attempt. Raises LostLease."""
-    _write(session, held, state="queued", attempts=TuningRun.attempts - 1, lease_until=None, worker=None)
-    outbox.add(session, held.run_id)
-    _tell(session, held, "The worker is stopping; the run waits for the next one.")
+    _give_back(session, held, held.attempts - 1, "The worker is stopping; the run waits for the next one.")
+
+
+def set_apart(session: Session, held: Claim) -> None:
+    """Give the run back because something broke among several that were trained together: it is queued again, goes on
+    from its checkpoint, and counts as interrupted, so that it is trained by itself. Raises LostLease."""
+    _give_back(session, held, held.attempts, "Something broke beside it; the run waits to be trained by itself.")
 
 
 def finish(
@@ -174,6 +179,12 @@ def expire_leases(session: Session) -> list[str]:
         audit.record(session, "run.requeued", subject_id=run_id)
     session.flush()
     return [run_id for run_id, _ in requeued]
+
+
+def _give_back(session: Session, held: Claim, attempts: int, message: str) -> None:
+    _write(session, held, state="queued", attempts=attempts, lease_until=None, worker=None)
+    outbox.add(session, held.run_id)
+    _tell(session, held, message)
 
 
 def _end(
@@ -277,5 +288,6 @@ __all__ = [
     "hold",
     "record_progress",
     "release",
+    "set_apart",
     "start_running",
 ]

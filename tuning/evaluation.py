@@ -16,6 +16,7 @@ from tuning.scoring import Pass, pass_losses, passes
 from tuning.training import TrainingResult
 
 _LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}  # of one pass, 16 and 512 MiB in float32, whatever the vocabulary
+_MOST_LOGITS = 2**26  # of all passes side by side, where one long block alone may be more than that
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,10 @@ def _bits(base: BaseModel, prefixes: Sequence[Prefix] | None, owned: Sequence[Se
     vocabulary = base.model.get_input_embeddings().num_embeddings
     at_once = max(1, _LOGITS_AT_ONCE.get(base.device.type, 2**25) // vocabulary)
     nats = [0.0] * len(owned)
-    for losses in side_by_side(base.device, run, passes(owned, at_once)):
+    packed = passes(owned, at_once)
+    longest = max((len(block.token_ids) for one in packed for block in one.blocks), default=1)
+    most = max(1, _MOST_LOGITS // (max(at_once, longest) * vocabulary))
+    for losses in side_by_side(base.device, run, packed, most=most):
         for owner, loss in losses:
             nats[owner] += loss
     return [

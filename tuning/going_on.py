@@ -1,17 +1,20 @@
 """Where a run starts: anew, or from a version that its voice has already. Owns that decision, which is made once for a
 run, and the split that follows from it. Reads its owner's samples and versions; knows nothing of how training goes.
 
-A training may go on only from what it could not cheat with: of the samples that the version knows, none is judged by,
-and none has been taken away since.
+A training may go on only from what it could not cheat with: it is judged by samples that the version never knew, and
+none that the version was trained on has been taken away since.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storage import prefixes, samples, voices
+from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import IntegrityError, NoPublishedVersion, NotFound
+from storage.models import TuningRun
 from storage.run_claims import Claim
-from tuning.dataset import Split, build_split, leaves_enough
+from storage.samples import Sample
+from tuning.dataset import Earlier, Split, build_split, leaves_enough
 from tuning.errors import InvalidPrefix, WrongBaseModel
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
@@ -31,45 +34,64 @@ class Beginning:
     current: Prefix | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Version:
     number: int
     prefix: Prefix
-    trained_ids: frozenset[str]
+    earlier: Earlier
 
 
 def begin(bench: Bench, claim: Claim, *, resumed: bool) -> Beginning:
     """Split the person's texts as they were when the training was asked for (what was deleted since is left out), and
     choose the start: the version in use where a training may go on from it, else anew. A resumed run keeps to what was
     chosen at its first start. Raises TooLittleText, KeyErased."""
+    if resumed and claim.continues_version is None:
+        return _beginning(bench, _writings(bench, claim.user_id, claim.sample_ids), None)
+    version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
+    return _beginning(bench, _writings(bench, claim.user_id, claim.sample_ids), version)
+
+
+def split_of(bench: Bench, run: TuningRun) -> Split:
+    """What an ended run was trained and judged on, if its samples are as they were. Raises TooLittleText, KeyErased."""
+    version = None
+    if run.continues_version is not None:
+        version = _version(bench, run.user_id, run.voice_id, run.continues_version)
+    return _beginning(bench, _writings(bench, run.user_id, run.sample_ids), version).split
+
+
+def _writings(bench: Bench, user_id: str, sample_ids: Sequence[str]) -> list[Sample]:
     with bench.storage.database.reading() as session:
-        writings = samples.read_samples(session, bench.storage.keys, claim.user_id, claim.sample_ids)
+        return samples.read_samples(session, bench.storage.keys, user_id, sample_ids)
+
+
+def _beginning(bench: Bench, writings: Sequence[Sample], version: _Version | None) -> Beginning:
     length = bench.settings.num_virtual_tokens
-    if not resumed or claim.continues_version is not None:
-        known = _version(bench, claim, claim.continues_version if resumed else None)
-        if known and leaves_enough(writings, known.trained_ids):
-            split = build_split(bench.base, writings, num_virtual_tokens=length, trained_before=known.trained_ids)
-            return Beginning(split, known.number, known.prefix)
-    return Beginning(build_split(bench.base, writings, num_virtual_tokens=length))
+    if version is None or not leaves_enough(writings, version.earlier):
+        return Beginning(build_split(bench.base, writings, num_virtual_tokens=length))
+    split = build_split(bench.base, writings, num_virtual_tokens=length, earlier=version.earlier)
+    return Beginning(split, version.number, version.prefix)
 
 
-def _version(bench: Bench, claim: Claim, number: int | None) -> _Version | None:
+def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _Version | None:
     """That version of the voice, the one in use unless told otherwise; None where there is none of this base model and
     length whose training is known."""
+    base = bench.base
     try:
-        loaded = prefixes.load_prefix(bench.storage, claim.user_id, claim.voice_id, number)
+        loaded = prefixes.load_prefix(bench.storage, user_id, voice_id, number)
         with bench.storage.database.reading() as session:
-            row = voices.get_version(session, claim.user_id, claim.voice_id, loaded.version)
+            row = voices.get_version(session, user_id, voice_id, loaded.version)
+            known = tuning_runs.get_run(session, user_id, row.run_id).sample_ids
         prefix = Prefix.from_bytes(
             loaded.data,
-            bench.base.fingerprint,
-            layer_shapes=bench.base.layer_shapes,
-            device=bench.base.device,
-            dtype=training_dtype(bench.base),
+            base.fingerprint,
+            layer_shapes=base.layer_shapes,
+            device=base.device,
+            dtype=training_dtype(base),
         )
     except _UNUSABLE as why:
-        logger.info("run %s: starts anew (%s)", claim.run_id, type(why).__name__)
+        logger.info("voice %s: training starts anew (%s)", voice_id, type(why).__name__)
         return None
     if row.trained_sample_ids is None or prefix.num_virtual_tokens != bench.settings.num_virtual_tokens:
         return None
-    return _Version(loaded.version, prefix, frozenset(row.trained_sample_ids))
+    trained = frozenset(row.trained_sample_ids)
+    return _Version(loaded.version, prefix, Earlier(trained, trained.union(known)))

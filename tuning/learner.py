@@ -19,8 +19,8 @@ from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSetti
 
 
 class Learner:
-    """One job's trainable state. Same job, settings, base model and kind of processor, on a CPU: same course, to the
-    bit."""
+    """One job's trainable state. Same job, settings, base model, plan of steps and kind of processor, alone on a CPU:
+    same course, to the bit. In other passes or beside others sums are rounded otherwise."""
 
     def __init__(
         self, base: BaseModel, job: TrainingJob, settings: TrainingSettings, resume_from: bytes | None = None

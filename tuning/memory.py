@@ -26,6 +26,7 @@ _MEBIBYTE = 2**20
 _FREE = Path("/proc/meminfo")
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
 _USED = Path("/sys/fs/cgroup/memory.current")
+_COUNTED = Path("/sys/fs/cgroup/memory.stat")
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,16 @@ def free_bytes(device: torch.device) -> float:
     for line in _FREE.read_text(encoding="ascii").splitlines() if _FREE.exists() else ():
         if line.startswith("MemAvailable:"):
             free = 1024 * float(line.split()[1])
-    if _LIMIT.exists() and (limit := _LIMIT.read_text(encoding="ascii").strip()) != "max":
-        free = min(free, float(limit) - float(_USED.read_text(encoding="ascii")))
-    return _SHARE * free
+    return _SHARE * min(free, _free_of_container())
+
+
+def _free_of_container() -> float:
+    """What its limit leaves; file pages that the kernel would give up at once count as free."""
+    if not _LIMIT.exists() or (limit := _LIMIT.read_text(encoding="ascii").strip()) == "max":
+        return float("inf")
+    counted = dict(line.split() for line in _COUNTED.read_text(encoding="ascii").splitlines())
+    used = float(_USED.read_text(encoding="ascii")) - float(counted.get("inactive_file", 0))
+    return float(limit) - used
 
 
 def _most_together(base: BaseModel, config: TuningConfig) -> int:

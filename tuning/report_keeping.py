@@ -5,23 +5,29 @@ Logs name runs and kinds of errors, never anybody's text.
 """
 
 import logging
+import math
+from collections.abc import Mapping
+from typing import Any
 
 from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import KeyErased, NotFound
-from tuning.celery_app import enqueue_report
-from tuning.dataset import build_split
+from tuning.celery_app import celery_app, enqueue_report
 from tuning.errors import Stopped
+from tuning.evaluation import bits_per_char
+from tuning.going_on import split_of
 from tuning.prefix import Prefix
 from tuning.voice_report import report
 from tuning.workbench import Bench
+
+_SAME = 1e-6  # between two measurements of one text on one machine
 
 logger = logging.getLogger(__name__)
 
 
 def report_later(bench: Bench, run_id: str) -> None:
-    """Put the report of what this run published behind what waits in the queue; where there is no queue, measure now.
-    Never raises."""
-    if not enqueue_report(run_id):
+    """Put the report of what this run published behind what waits in the queue; where no queue is set, measure now.
+    With the broker away there will be none. Never raises."""
+    if not enqueue_report(run_id) and not celery_app.conf.broker_url:
         keep_report(bench, run_id)
 
 
@@ -47,12 +53,18 @@ def _keep(bench: Bench, run_id: str) -> None:
         run = tuning_runs.get_run(session, None, run_id)
         version = voices.published_by(session, run.user_id, run_id)
         given = samples.read_samples(session, storage.keys, run.user_id, run.sample_ids)
-    if len(given) != version.figures.get("samples"):
-        raise Stopped("samples were deleted since, and what is left was split otherwise")
+    split = split_of(bench, run)
+    _require_the_same(bits_per_char(base, None, split.test), version.figures)
+    check()
     loaded = prefixes.load_prefix(storage, run.user_id, run.voice_id, version.version)
     stored = Prefix.from_bytes(loaded.data, base.fingerprint, device=base.device, dtype=base.dtype)
-    known = version.trained_sample_ids or ()
-    split = build_split(base, given, num_virtual_tokens=stored.num_virtual_tokens, trained_before=known)
     measured = report(base, stored, split, [sample.text for sample in given], seed=run.seed, check=check)
     with storage.database.session() as session:
         prefixes.add_report(session, storage.keys, run.user_id, run_id, measured)
+
+
+def _require_the_same(base_loss: float, figures: Mapping[str, Any]) -> None:
+    """Samples may have been deleted, or their prompts changed, since the run was judged: a report of another text would
+    stand beside the run's figures as if it were of the same."""
+    if not math.isclose(base_loss, figures.get("base_bits_per_char", math.nan), rel_tol=_SAME):
+        raise Stopped("the samples are not what the version was judged on any more")

@@ -122,18 +122,33 @@ class RunInHand:
         if result is None or self.ended:
             return
         assert self._prepared is not None
+        published = False
         with self._ending():
             beginning = self._prepared.beginning
             population = self._bench.population
             verdict = judge(self._bench.base, beginning.split, result, population, beginning.current)
             self._heartbeat.check()
             self._conclude(verdict, beginning)
-        self._close()
+            published = verdict.publish
+        self.close()
+        if published:
+            report_later(self._bench, self.claim.run_id)
 
     def fail(self, unexpected: Exception) -> None:
-        """End it for an error that came from outside it, from the model."""
+        """End it for an error that came from outside its own course, from the model."""
         with self._ending():
             raise unexpected
+
+    def set_apart(self) -> None:
+        """Back into the queue, to be trained by itself: something broke among several."""
+        with self._ending(), self._bench.storage.database.session() as session:
+            run_claims.set_apart(session, self.claim)
+        self.close()
+
+    def close(self) -> None:
+        """No further sign of life. What was not brought to an end is left to its lease's end."""
+        self.ended = True
+        self._open.close()
 
     def _prepare(self) -> _Prepared:
         bench, claim = self._bench, self.claim
@@ -175,8 +190,6 @@ class RunInHand:
             with bench.storage.database.session() as session:
                 run_claims.finish(session, claim, state="succeeded", published=False, figures=verdict.figures)
         logger.info("run %s: %s", claim.run_id, "published" if verdict.publish else "not published")
-        if verdict.publish:
-            report_later(bench, claim.run_id)
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
@@ -190,7 +203,7 @@ class RunInHand:
                 logger.warning("run %s: left alone (%s)", self.claim.run_id, type(gone).__name__)
             except SQLAlchemyError as away:
                 logger.error("run %s: left to its lease's end (%s)", self.claim.run_id, type(away).__name__)
-            self._close()
+            self.close()
 
     def _end_with(self, error: Exception) -> None:
         run_id = self.claim.run_id
@@ -232,7 +245,3 @@ class RunInHand:
     def _leave_if_ended(self) -> None:
         if self.ended:
             raise Stopped(self._heartbeat.reason or "over")
-
-    def _close(self) -> None:
-        self.ended = True
-        self._open.close()

@@ -51,11 +51,16 @@ class Stack:
         resume_from: the bytes of the job's last checkpoint; raises InvalidCheckpoint when they are of another training.
         """
         learner = Learner(self._base, job, self._settings, resume_from)
-        self._seats.append((learner, listener))
-        if learner.step == 0:
-            self._report([(learner, listener)], [None])
-        elif learner.finished:
-            self._leave(learner, listener, learner.result())
+        seat = (learner, listener)
+        self._seats.append(seat)
+        try:
+            if learner.step == 0:
+                self._report([seat], [None])
+            elif learner.finished:
+                self._leave(learner, listener, learner.result())
+        except Exception:
+            self._seats.remove(seat)
+            raise
 
     def step(self) -> None:
         """One step of everybody."""

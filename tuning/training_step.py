@@ -28,7 +28,7 @@ class StepPlan:
 
 
 def train_step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-    """One step of every learner; nats per token of each. The same to the last bits whatever the plan."""
+    """One step of every learner; nats per token of each. The plan changes nothing but the order of sums."""
     dealt = [learner.next_blocks() for learner in learners]
     encoded = [_paired(learner.encoder()) for learner in learners]
     sizes = [num_tokens(blocks) for blocks in dealt]

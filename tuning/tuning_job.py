@@ -4,6 +4,7 @@ is a RunInHand's."""
 
 import logging
 import time
+import traceback
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,6 +16,7 @@ from tuning.trainer import Stack
 from tuning.workbench import Bench, bench_of_process
 
 LOOK_FOR_MORE_EVERY_S = 1.0
+GROWS_FOR_S = 600.0
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +39,17 @@ def tune(bench: Bench, run_id: str) -> None:
         logger.info("run %s: nothing to claim", run_id)
         return
     table = _Table(bench)
+    broken = None
     try:
         table.take(claim)
         table.train()
     except Exception as unexpected:
-        table.end_each_alone(unexpected)
+        broken = _without_frames(unexpected) if table.is_shared else unexpected
+    try:
+        if broken is not None:
+            table.end(broken)
+    finally:
+        table.close()
 
 
 class _Table:
@@ -51,7 +59,12 @@ class _Table:
         self._bench = bench
         self._runs: list[RunInHand] = []
         self._stack: Stack | None = None
-        self._looked_at = time.monotonic()
+        self._began_at = self._looked_at = time.monotonic()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one run goes on."""
+        return len(self._live()) > 1
 
     def take(self, claim: Claim) -> None:
         """One more run, from the next step on."""
@@ -71,37 +84,45 @@ class _Table:
             if time.monotonic() - self._looked_at > LOOK_FOR_MORE_EVERY_S:
                 self._fill_seats()
 
-    def end_each_alone(self, unexpected: Exception) -> None:
-        """Something broke in a step that several shared, and nobody knows whose fault it was: each goes on alone from
-        its last checkpoint, so that no one's training can end another's."""
-        live = self._live()
-        if len(live) > 1:
-            logger.warning("%d runs are trained one by one (%s)", len(live), type(unexpected).__name__)
-        for run in live:
-            try:
-                if len(live) == 1:
-                    raise unexpected
-                self._train_alone(run)
-            except Exception as its_own:
-                run.fail(its_own)
+    def end(self, broken: Exception) -> None:
+        """Something broke outside anybody's own course. Among several nobody knows whose fault it was: they go back
+        into the queue, to be trained each by itself. One alone fails."""
+        logger.error("%d runs in hand: %s", len(self._live()), type(broken).__name__)
+        self._stack = None  # and with it what a step that ran out of memory holds
+        shared = self.is_shared
+        for run in self._live():
+            if shared:
+                run.set_apart()
+            else:
+                run.fail(broken)
 
-    def _train_alone(self, run: RunInHand) -> None:
-        stack = Stack(self._bench.base, self._bench.settings, self._bench.plan.step)
-        run.prepare()
-        run.join(stack)
-        while stack:
-            stack.step()
+    def close(self) -> None:
+        """No run keeps its lease for nothing."""
+        for run in self._runs:
+            run.close()
 
     def _fill_seats(self) -> None:
-        while self._stack and len(self._stack) < self._bench.plan.runs_together and not self._bench.is_stopping():
+        """Not beside a run that was interrupted before, and not for ever: reports wait in the queue too."""
+        while self._stack and len(self._stack) < self._bench.plan.runs_together and self._may_grow():
             claim = _claim_next(self._bench, {run.claim.user_id for run in self._live()})
             if claim is None:
                 break
             self.take(claim)
         self._looked_at = time.monotonic()
 
+    def _may_grow(self) -> bool:
+        sound = all(run.claim.attempts == 1 for run in self._live())
+        return sound and not self._bench.is_stopping() and time.monotonic() - self._began_at < GROWS_FOR_S
+
     def _live(self) -> list[RunInHand]:
         return [run for run in self._runs if not run.ended]
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Its frames hold the step that broke, which may be what ran out of memory. Logged here, where they are known."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("a step that several shared: %s at\n%s", type(error).__name__, frames)
+    return error.with_traceback(None)
 
 
 def _claim(bench: Bench, run_id: str) -> Claim | None:

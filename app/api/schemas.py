@@ -230,7 +230,7 @@ class VersionReport(Out):
 
 
 class NewRun(Body):
-    """A training to ask for. The same samples and seed give the same voice."""
+    """A training to ask for. The same samples, seed and version gone on from give the same voice."""
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 

@@ -9,7 +9,7 @@ from app.web.formats import figure
 from storage import clock
 from storage.models import PrefixVersion
 
-MEASURED_WITHIN_S = 600  # no report by then: it failed, or its worker was stopped
+MEASURED_WITHIN_S = 3600  # no report by then: it failed, or its worker was stopped
 SAME_DISTANCE = 0.15  # of the base model's; measured again with another seed, distances differ by less
 SAME_ABILITY_PCT = 0.5
 

@@ -28,8 +28,8 @@ def base() -> BaseModel:
 
 
 def blocks_of(base: BaseModel, writing: WrittenText) -> tuple[Block, ...]:
-    """The one text as held-out blocks."""
-    return build_split(base, [writing] * 6, num_virtual_tokens=LENGTH).test
+    """The one text as held-out blocks, as an answer."""
+    return tuple(b for b in build_split(base, [writing] * 6, num_virtual_tokens=LENGTH).test if b.num_request)
 
 
 def trained(base: BaseModel) -> TrainingResult:

@@ -11,6 +11,7 @@ from tuning.dataset import (
     LEAST_WORDS,
     STOP_CHARS,
     Block,
+    Earlier,
     Split,
     Writing,
     WrittenText,
@@ -220,25 +221,31 @@ def test_a_split_tells_which_samples_are_trained_on(base: BaseModel) -> None:
 
 
 @pytest.mark.parametrize("new_ones_first", [False, True], ids=["newer", "older"])
-def test_what_was_trained_on_before_judges_nothing_and_is_trained_on_again(
+def test_only_what_an_earlier_training_never_knew_judges_and_what_it_was_trained_on_is_trained_on_again(
     base: BaseModel, new_ones_first: bool
 ) -> None:
     old, every = identified(20), identified(32)
-    known = split_of(base, old).trained_ids
+    trained = frozenset(split_of(base, old).trained_ids)
+    known = frozenset(text.id for text in old)
     writings = [*every[20:], *old] if new_ones_first else every
-    split = build_split(base, writings, num_virtual_tokens=LENGTH, trained_before=known)
-    held_out = texts_in(base, (*split.stop, *split.test), writings)
-    assert len(texts_in(base, split.test, writings)) == 6
-    assert held_out.isdisjoint(known)
-    assert held_out.isdisjoint(split.trained_ids)
-    assert set(split.trained_ids) | held_out == {writing.id for writing in writings}
-    assert set(split.trained_ids) > set(known)
+    split = build_split(base, writings, num_virtual_tokens=LENGTH, earlier=Earlier(trained, known))
+    test, stop = (texts_in(base, blocks, writings) for blocks in (split.test, split.stop))
+    assert len(test) == 6
+    assert test.isdisjoint(known)
+    assert stop.isdisjoint(trained)
+    assert test.isdisjoint(stop)
+    assert set(split.trained_ids) == {writing.id for writing in writings} - test - stop
+    assert set(split.trained_ids) > trained
 
 
-def test_a_training_may_go_on_only_where_enough_is_left_to_judge_by() -> None:
-    writings = identified(10)
-    known = {f"sample-{n}" for n in range(7)}
-    assert leaves_enough(writings, known)
-    assert not leaves_enough(writings[1:], known), "one it knows was deleted"
-    assert not leaves_enough(writings[:9], known), "two to judge by, none to stop by"
-    assert not leaves_enough(identified(4), {"sample-0"}), "too few to hold out whole ones"
+def test_a_training_may_go_on_only_where_enough_is_new_to_judge_by() -> None:
+    writings = identified(13)
+    earlier = Earlier(frozenset(f"sample-{n}" for n in range(7)), frozenset(f"sample-{n}" for n in range(10)))
+    assert leaves_enough(writings, earlier)
+    assert not leaves_enough(writings[:10], earlier), "nothing new: it would be judged by what judged it before"
+    assert not leaves_enough(writings[:11], earlier), "one new, and two are needed to judge by"
+    assert not leaves_enough(writings[1:], earlier), "one it was trained on was deleted"
+    assert leaves_enough([*writings[:9], *writings[10:]], earlier), "one that judged it was deleted"
+    everything = Earlier(earlier.known, earlier.known)
+    assert not leaves_enough(writings, everything), "three to judge by, none to say when to stop"
+    assert not leaves_enough(identified(4), Earlier(frozenset({"sample-0"}))), "too few to hold out whole ones"

@@ -8,11 +8,12 @@ import pytest
 from storage import samples, voices
 from storage.models import PrefixVersion
 from tests.factories import add_samples, first_voice, make_run
-from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted
-from tuning import run_in_hand
+from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted, published
+from tuning import report_keeping, run_in_hand
 from tuning.base_model import BaseModel
 from tuning.dataset import Split
-from tuning.evaluation import Verdict, judge
+from tuning.evaluation import Verdict, bits_per_char, judge
+from tuning.prefix import Prefix
 from tuning.tuning_job import tune
 from tuning.workbench import Bench
 
@@ -62,14 +63,61 @@ def held_out_text(base: BaseModel, split: Split) -> str:
     return "".join(base.decode(block.token_ids[block.num_context :]) for block in blocks)
 
 
-def test_the_first_look_of_a_training_that_goes_on_is_where_the_version_left_off(bench: Bench) -> None:
+def test_the_first_look_of_a_training_that_goes_on_is_where_the_version_left_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: list[Split] = []
+
+    def watch(base: BaseModel, split: Split, *given: Any) -> Verdict:
+        splits.append(split)
+        return judge(base, split, *given)
+
+    monkeypatch.setattr(run_in_hand, "judge", watch)
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    version = published(bench, first)
+    again = ask_again(first, MORE)
+    tune(bench, again.run_id)
+    left_off = bits_per_char(bench.base, version.to(dtype=bench.base.dtype), splits[1].stop)
+    assert again.metrics()[0]["held_out_loss"] == pytest.approx(left_off, rel=1e-4)
+    assert left_off < again.metrics()[0]["base_held_out_loss"]
+
+
+def test_without_anything_new_training_starts_anew_and_is_not_judged_twice_by_the_same_text(bench: Bench) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    again = ask_again(first)
+    tune(bench, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert again.run().figures["voice_bits_per_char"] == pytest.approx(first.run().figures["voice_bits_per_char"])
+
+
+def test_a_report_of_a_version_that_went_on_is_of_the_text_that_judged_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+    measured: list[str] = []
+
+    def watch(base: BaseModel, split: Split, *given: Any) -> Verdict:
+        judged.append(split.digest)
+        return judge(base, split, *given)
+
+    def look(base: BaseModel, prefix: Prefix, split: Split, *given: Any, **options: Any) -> dict[str, Any]:
+        measured.append(split.digest)
+        return {}
+
+    monkeypatch.setattr(run_in_hand, "judge", watch)
+    monkeypatch.setattr(report_keeping, "report", look)
     first = ask(bench.storage)
     tune(bench, first.run_id)
     again = ask_again(first, MORE)
     tune(bench, again.run_id)
-    start, base = (again.metrics()[0][name] for name in ("held_out_loss", "base_held_out_loss"))
-    assert start < first.metrics()[0]["held_out_loss"] - 0.5 * (first.metrics()[0]["held_out_loss"] - start)
-    assert start < base
+    assert again.run().continues_version == 1
+    assert len(judged) == 2
+    assert measured == judged[: len(measured)]
+    assert measured[0] == judged[0]
+    if again.run().published:
+        assert measured == judged
 
 
 def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing_of_what_is_gone(bench: Bench) -> None:

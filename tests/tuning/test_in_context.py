@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from tests.tiny_model import make_tiny
-from tests.tuning.texts import CANARIES, written
+from tests.tuning.texts import CANARIES, plain, written
+from tuning import in_context
 from tuning.base_model import BaseModel
-from tuning.dataset import Split, build_split
+from tuning.dataset import Block, Split, WrittenText, build_split
 from tuning.evaluation import bits_per_char
 from tuning.in_context import behind, in_context_bits_per_char
 
@@ -53,3 +54,34 @@ def test_it_equals_a_direct_computation_over_the_newest_half_context_of_training
     measured = in_context_bits_per_char(base, split.train, split.test)
     assert measured == pytest.approx(direct, abs=1e-10)
     assert measured != pytest.approx(bits_per_char(base, None, split.test), abs=1e-3)
+
+
+def test_before_an_answer_stand_answers_with_their_requests_and_its_own_request_is_never_cut() -> None:
+    base = make_tiny(chat=True)
+    written_to = [WrittenText(f"text{n}. " + plain(60), prompt=f"Write about {n}, please.") for n in range(8)]
+    split = build_split(base, written_to, num_virtual_tokens=4)
+    answer = next(block for block in split.test if block.num_request)
+    request = base.encode_request("Write about 6, please.")
+    shown = (base.document_start_id, *range(2, 100))
+    pieces = list(behind(shown, answer, base.context_length))
+    assert len(pieces) > 1
+    assert all(list(piece.token_ids[len(shown) : len(shown) + len(request)]) == request for piece in pieces)
+    scored = [token for piece in pieces for token in piece.token_ids[piece.num_context :]]
+    assert scored == list(answer.token_ids[answer.num_context :])
+    seen: list[str] = []
+
+    def watch(base: BaseModel, _: None, blocks: list[Block]) -> float:
+        seen.extend(str(base.tokenizer.decode(list(block.token_ids[: block.num_context]))) for block in blocks)
+        return 1.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_context, "bits_per_char", watch)
+        in_context_bits_per_char(base, split.train, split.test)
+    before_answers = [
+        text
+        for text in seen
+        if text.startswith("<|endoftext|>") and text.count("<|user|>\nWrite about 6, please.") == 1
+    ]
+    assert before_answers
+    assert all(text.count("<|user|>") >= 1 for text in before_answers)
+    assert any(text.count("<|assistant|>") >= 2 for text in before_answers), "an answer of another request is shown"

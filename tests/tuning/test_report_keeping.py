@@ -14,6 +14,7 @@ from tests.tiny_model import make_prefix
 from tuning import report_keeping
 from tuning.base_model import BaseModel
 from tuning.dataset import Split, build_split
+from tuning.evaluation import bits_per_char
 from tuning.going_on import begin
 from tuning.prefix import Prefix
 from tuning.report_keeping import keep_report
@@ -43,7 +44,7 @@ class Published:
             data=make_prefix(base).to_bytes(),
             base_fingerprint=base.fingerprint,
             num_virtual_tokens=4,
-            figures={"samples": split.num_samples},
+            figures={"base_bits_per_char": bits_per_char(base, None, split.test)},
             trained_sample_ids=split.trained_ids,
         )
         return cls(bench, user, voice, claim.run_id)

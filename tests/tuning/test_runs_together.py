@@ -7,11 +7,22 @@ import pytest
 import torch
 from sqlalchemy import update
 
+from storage import outbox, run_claims
 from storage.models import TuningRun
-from tests.tuning.runs import LINE, PIECES, QUICK, ask, delete_first_sample, published
+from tests.tuning.runs import (
+    LINE,
+    PIECES,
+    QUICK,
+    ask,
+    claim_elsewhere,
+    delete_first_sample,
+    let_lease_expire,
+    published,
+)
 from tuning import trainer, tuning_job
 from tuning.base_model import BaseModel
 from tuning.learner import Learner
+from tuning.prefix import Prefix
 from tuning.training_step import StepPlan, train_step
 from tuning.tuning_job import tune
 from tuning.workbench import Bench
@@ -53,10 +64,10 @@ def test_of_runs_that_share_steps_each_has_its_own_ending(bench: Bench) -> None:
     assert empty.run().error_code == "too_little_text"
 
 
-def test_a_step_that_breaks_among_several_is_taken_by_each_alone(
+def test_a_step_that_breaks_among_several_ends_only_the_run_whose_fault_it_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever breaks a shared step fails alone, and the others are trained to their end."""
+    """Nobody knows whose fault it is: all go back into the queue, and each is trained by itself from then on."""
     several = [ask(bench.storage, seed=number) for number in range(3)]
     poison = several[1].run().seed
 
@@ -67,10 +78,52 @@ def test_a_step_that_breaks_among_several_is_taken_by_each_alone(
 
     monkeypatch.setattr(trainer, "train_step", step)
     tune(together(bench, 3), several[0].run_id)
+    assert [(asked.run().state, asked.run().attempts) for asked in several] == [("queued", 1)] * 3
+    assert all("to be trained by itself" in asked.messages()[-1] for asked in several)
+    with bench.storage.database.reading() as session:
+        assert {asked.run_id for asked in several} <= {run_id for _, run_id in outbox.unsent(session)}
+    for asked in several:
+        tune(together(bench, 3), asked.run_id)
+        assert asked.run().attempts == 2
     assert [asked.run().state for asked in several] == ["succeeded", "failed", "succeeded"]
     assert several[1].run().error_code == "internal"
-    assert "3 runs are trained one by one (RuntimeError)" in caplog.text
     assert "lighthouse" not in caplog.text
+
+
+def test_what_ended_a_worker_once_is_not_taken_beside_others_again(bench: Bench) -> None:
+    fresh, waiting, interrupted = (ask(bench.storage, seed=number) for number in range(3))
+    assert claim_elsewhere(interrupted) is not None
+    let_lease_expire(interrupted)
+    with bench.storage.database.session() as session:
+        run_claims.expire_leases(session)
+    tune(together(bench, 3), fresh.run_id)
+    assert (fresh.run().state, waiting.run().state) == ("succeeded", "succeeded")
+    assert interrupted.run().state == "queued", "it is left to be taken by itself"
+    another = ask(bench.storage)
+    tune(together(bench, 3), interrupted.run_id)
+    assert (interrupted.run().state, another.run().state) == ("succeeded", "queued")
+
+
+def test_a_start_that_fails_leaves_no_seat_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound, broken = ask(bench.storage), ask(bench.storage, seed=7)
+    trained: list[set[int]] = []
+
+    def look(learner: Learner, prefix: Prefix, loss: float) -> None:
+        if learner.seed == 7:
+            raise RuntimeError(LINE)
+        looked(learner, prefix, loss)
+
+    def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
+        trained.append({learner.seed for learner in learners})
+        return train_step(base, learners, plan)
+
+    looked = Learner.looked
+    monkeypatch.setattr(Learner, "looked", look)
+    monkeypatch.setattr(trainer, "train_step", step)
+    tune(together(bench, 2), sound.run_id)
+    assert (sound.run().state, broken.run().state) == ("succeeded", "failed")
+    assert trained
+    assert all(seeds == {0} for seeds in trained)
 
 
 def test_a_run_that_waits_takes_a_seat_as_soon_as_there_is_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

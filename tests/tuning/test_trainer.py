@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from tests.tiny_model import FAMILIES, make_prefix, make_tiny
 from tests.tuning.texts import CANARIES, plain, written
@@ -14,7 +15,7 @@ from tuning.dataset import Block, WrittenText, build_split, num_tokens
 from tuning.errors import InvalidCheckpoint, Stopped
 from tuning.learner import Learner
 from tuning.prefix_encoder import Parametrisation
-from tuning.recomputation import recomputing
+from tuning.recomputation import can_recompute, recomputing
 from tuning.scoring import Pass, pass_losses, row_losses
 from tuning.trainer import Progress, Stack, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
 from tuning.training_step import StepPlan
@@ -225,6 +226,22 @@ def test_recomputation_keeps_less_and_leaves_the_model_as_it_was(family: str) ->
             pass_losses(base, one, [leaves])
     assert kept[True] < 0.7 * kept[False]
     assert [module.training for module in base.model.modules()] == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_found_able_to_recompute(family: str) -> None:
+    assert can_recompute(make_tiny(family))
+
+
+def test_a_layer_with_dropout_of_its_own_is_found_unable(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = type(base.model.model.layers[0])
+    plain = layer.forward
+
+    def dropping(self: nn.Module, hidden: Tensor, *given: object, **options: object) -> Tensor:
+        return plain(self, functional.dropout(hidden, 0.5, training=self.training), *given, **options)
+
+    monkeypatch.setattr(layer, "forward", dropping)
+    assert not can_recompute(base)
 
 
 def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -138,3 +139,21 @@ def test_a_report_ends_where_its_check_says_so(base: BaseModel, split: Split) ->
 
     with pytest.raises(Stopped):
         report(base, make_prefix(base), split, TEXTS, seed=0, check=check)
+
+
+def test_on_an_instruct_model_answers_are_begun_behind_their_requests() -> None:
+    base = make_tiny(chat=True)
+    asked = [replace(text, prompt=f"Write about {number}.") for number, text in enumerate(WRITINGS)]
+    split = build_split(base, asked, num_virtual_tokens=4)
+    measured = report(base, make_prefix(base), split, TEXTS, seed=0)
+    assert measured["in_context_bits_per_char"] > 0
+    begun = beginnings(base, split.test, 200)
+    assert len(begun) == NUM_CONTINUATIONS
+    said = [str(base.tokenizer.decode(list(ids))) for ids in begun]
+    assert any(text.startswith("<|user|>\nWrite about ") for text in said)
+    assert any(text.startswith("<|endoftext|>Write about ") for text in said), "and as documents"
+
+
+def test_of_few_samples_that_are_split_inside_the_held_out_ends_are_begun(base: BaseModel) -> None:
+    split = build_split(base, [WrittenText(text * 2) for text in SAMPLE_TEXTS[:3]], num_virtual_tokens=4)
+    assert len(beginnings(base, split.test, 200)) == NUM_CONTINUATIONS
