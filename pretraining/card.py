@@ -1,5 +1,5 @@
-"""The model card of an exported model: card.md, filled with its own figures and the list of sources. Every figure is read
-from training.json or given as an argument; nothing is measured here."""
+"""The model card of an exported model: card.md, filled with its own figures and the list of sources. Every figure is
+read from training.json or given as an argument; nothing is measured here."""
 
 import json
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from pretraining.state import read_figures
 _TEMPLATE = Path(__file__).with_name("card.md")
 _ANSWERS = (
     "It can go on from a beginning, and answer a request in form: write under a title, around a sentence or a few "
-    "words, take a turn in a conversation. The requests it learned from were derived from its own training text; no person "
-    "rated an answer."
+    "words, take a turn in a conversation. The requests it learned from were derived from its own training text; no "
+    "person rated an answer."
 )
 _PLAIN = "It can go on from a beginning. It was not trained to answer requests and has no chat template."
 

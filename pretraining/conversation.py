@@ -2,9 +2,9 @@
 word, and the request is worded around what was found in it. Knows no tokenizer and no model."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 from pretraining.corpus import Document
 from pretraining.passages import (
@@ -24,6 +24,7 @@ _MOST_GIVEN = 300  # characters of a request
 _LEAST_ANSWER = 60
 _LEAST_WORDS = 3  # to ask for a paragraph by its key words
 _TWO_PEOPLE = {"User": "Assistant", "A": "B"}
+Way = Callable[[str], tuple[str, str, str] | None]  # paragraph -> kind, what is given, answer
 TRANSCRIPTS = ("changelog",)
 DIALOGUES = ("dialogues",)
 
@@ -47,12 +48,12 @@ class Deriver:
     def conversations(self, document: Document, drawn: random.Random) -> list[Conversation]:
         """What can be asked for in this document, at most `most`, by the kind of its source."""
         if document.source in DIALOGUES:
-            found = _dialogue(document, drawn)
+            found: Iterable[Conversation] = _dialogue(document, drawn)
         elif document.source in TRANSCRIPTS:
             found = _replies(document, drawn)
         else:
-            found = [*self._title(document, drawn), *self._of_paragraphs(document, drawn)]
-        return found[: self.most]
+            found = chain(self._title(document, drawn), self._of_paragraphs(document, drawn))
+        return list(islice(found, self.most))
 
     def _title(self, document: Document, drawn: random.Random) -> Iterator[Conversation]:
         if found := title_and_body(document.text):
@@ -60,13 +61,12 @@ class Deriver:
             yield from _asked("title", title, whole_sentences(body), document, drawn)
 
     def _of_paragraphs(self, document: Document, drawn: random.Random) -> Iterator[Conversation]:
+        """Each paragraph is tried in one way only: most of them have key words, and few a central sentence."""
         found = paragraphs(document.text)
-        for paragraph in drawn.sample(found, min(self.most, len(found))):
-            ways: list[Callable[[str], tuple[str, str, str] | None]] = [_opening, _summary, self._keywords]
-            drawn.shuffle(ways)
-            way = next(filter(None, (way(paragraph) for way in ways)), None)
-            if way is not None:
-                yield from _asked(*way, document, drawn)
+        for paragraph in drawn.sample(found, len(found)):
+            way: Way = drawn.choice((_opening, _summary, self._keywords))
+            if asked := way(paragraph):
+                yield from _asked(*asked, document, drawn)
 
     def _keywords(self, paragraph: str) -> tuple[str, str, str] | None:
         words = keywords(paragraph, self.frequencies)
@@ -89,9 +89,11 @@ def _dialogue(document: Document, drawn: random.Random) -> list[Conversation]:
     asks = next((speaker for speaker, _ in said if speaker in _TWO_PEOPLE), "")
     pairs: list[tuple[str, str]] = []
     for (asking, request), (answering, answer) in pairwise(said):
-        used = sum(len(one) + len(other) for one, other in pairs)
-        if (asking, answering) == (asks, _TWO_PEOPLE.get(asks)) and used + len(request) + len(answer) <= MOST_CHARS:
-            pairs.append((request, answer))
+        if (asking, answering) != (asks, _TWO_PEOPLE.get(asks)):
+            continue
+        if sum(map(len, chain(*pairs, (request, answer)))) > MOST_CHARS:
+            break
+        pairs.append((request, answer))
     return [Conversation("dialogue", tuple(pairs), _register(document.source, drawn))] if pairs else []
 
 
@@ -101,7 +103,10 @@ def _replies(document: Document, drawn: random.Random) -> list[Conversation]:
     found = [
         conversation
         for (asking, question), (answering, answer) in pairwise(said)
-        if asking != answering and question.endswith("?") and len(question.split()) >= _LEAST_WORDS
+        if asking != answering
+        and question.endswith("?")
+        and "\n" not in question
+        and len(question.split()) >= _LEAST_WORDS
         for conversation in _asked("reply", question, whole_sentences(answer), document, drawn)
     ]
     return drawn.sample(found, len(found))

@@ -78,12 +78,12 @@ def central_sentence(paragraph: str) -> str | None:
 
 
 def document_frequencies(texts: Iterable[str]) -> dict[str, float]:
-    """Word -> share of the texts that have it."""
+    """Word -> share of the texts that have it, of words that more than one text has."""
     counts: Counter[str] = Counter()
     number = 0
     for number, text in enumerate(texts, 1):  # noqa: B007 - how many there were
         counts.update({word.lower() for word in _WORD.findall(text)})
-    return {word: count / number for word, count in counts.items()}
+    return {word: count / number for word, count in counts.items() if count > 1}
 
 
 def keywords(paragraph: str, frequencies: Mapping[str, float], most: int = 4) -> list[str]:

@@ -25,13 +25,13 @@ PHRASINGS: Mapping[str, Sequence[str]] = {
         "Write a paragraph that says this: {given}",
         "Say more about this: {given}",
         "Write a paragraph around this sentence: {given}",
-        "Make a paragraph of {form} out of this point: {given}",
+        "Make this point in a paragraph of {form}: {given}",
         "This is the main point. Write the paragraph.\n\n{given}",
     ),
     "keywords": (
         "Write a paragraph with these words: {given}.",
         "Write a few sentences about {given}.",
-        "Write a passage of {form} about {given}.",
+        "Write a paragraph for {form} about {given}.",
         "Tell me something in which these occur: {given}.",
         "Use these words in a short text: {given}.",
     ),
@@ -45,12 +45,10 @@ PHRASINGS: Mapping[str, Sequence[str]] = {
 FORMS: Mapping[str, str] = {
     "open_prose": "a text",
     "org_blogs": "a blog post",
-    "changelog": "a conversation",
-    "dialogues": "a conversation",
     "classic_books": "an old book",
     "eltec_novels": "an old novel",
-    "wikipedia": "an encyclopaedia",
-    "digitalgov": "a government website",
+    "wikipedia": "an encyclopaedia article",
+    "digitalgov": "a government web page",
 }
 # The register of a source that has but one: what a system message may truthfully ask for.
 REGISTERS: Mapping[str, Sequence[str]] = {
