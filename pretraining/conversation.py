@@ -19,6 +19,7 @@ from pretraining.passages import (
 )
 from pretraining.phrasings import DEFAULT_FORM, FORMS, PHRASINGS, REGISTERS
 
+_WEIGHTS = (2, 2, 1)  # of an opening, a summary and key words
 _REGISTER_SHARE = 0.25  # of conversations of a source with a register, those whose system message asks for it
 _MOST_GIVEN = 300  # characters of a request
 _LEAST_ANSWER = 60
@@ -61,10 +62,11 @@ class Deriver:
             yield from _asked("title", title, whole_sentences(body), document, drawn)
 
     def _of_paragraphs(self, document: Document, drawn: random.Random) -> Iterator[Conversation]:
-        """Each paragraph is tried in one way only: most of them have key words, and few a central sentence."""
+        """Each paragraph is tried in one way only: all have key words, and few a central sentence."""
+        ways: tuple[Way, ...] = (_opening, _summary, self._keywords)
         found = paragraphs(document.text)
         for paragraph in drawn.sample(found, len(found)):
-            way: Way = drawn.choice((_opening, _summary, self._keywords))
+            (way,) = drawn.choices(ways, _WEIGHTS)
             if asked := way(paragraph):
                 yield from _asked(*asked, document, drawn)
 

@@ -29,7 +29,8 @@ def export(checkpoint: Path, tokenizer: Tokenizer, shape: Shape, out: Path) -> d
     """
     state = TrainingState.new(shape, "cpu")
     state.take_weights(checkpoint)
-    figures = read_figures(checkpoint) | {"context": shape.length}
+    counted = {"parameters": sum(parameter.numel() for parameter in state.model.parameters())}
+    figures = counted | read_figures(checkpoint) | {"context": shape.length}
     aside = out.with_name(f"{out.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     state.model.to(torch.bfloat16).save_pretrained(aside, max_shard_size="1TB")

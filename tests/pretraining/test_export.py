@@ -17,6 +17,7 @@ from pretraining.card import Card
 from pretraining.errors import CorpusUnusable, ModelUnusable
 from pretraining.export import WEIGHTS, export
 from pretraining.mix import SHARES
+from pretraining.shape import build
 from pretraining.sources import all_sources, mix_table, sources_table
 from pretraining.specimens import OPENINGS, REQUESTS
 from pretraining.state import TrainingState, write_figures
@@ -103,7 +104,8 @@ def test_weights_that_are_too_large_are_not_exported(
 def test_a_state_without_figures_is_exported_with_its_counts(tokenizer: Tokenizer, tmp_path: Path) -> None:
     TrainingState.new(SHAPE, "cpu").save(tmp_path / "state")
     said = export(tmp_path / "state", tokenizer, SHAPE, tmp_path / "model")
-    assert said == {"tokens_seen": 0, "steps": 0, "context": SHAPE.length}
+    parameters = sum(one.numel() for one in build(SHAPE).parameters())
+    assert said == {"parameters": parameters, "tokens_seen": 0, "steps": 0, "context": SHAPE.length}
 
 
 def test_a_card_has_every_source_with_licence_and_authors_and_the_models_figures(answering: Path, plain: Path) -> None:
