@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("app", "tuning", "storage", "benchmarks")
+PACKAGES = ("app", "tuning", "storage", "benchmarks", "pretraining")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
@@ -77,7 +77,7 @@ def is_module(name: str) -> bool:
 
 
 def own_modules() -> dict[str, Module]:
-    """Every module of the three packages, by name."""
+    """Every module of these packages, by name."""
     found = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

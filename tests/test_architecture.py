@@ -60,6 +60,13 @@ def benchmarks_are_nobodys_business(module: Module) -> Breaches:
         yield from _imported(module, "benchmarks", "peft")
 
 
+def pretraining_knows_no_room_and_no_room_knows_it(module: Module) -> Breaches:
+    if module.within("pretraining"):
+        yield from _imported(module, "app", "tuning", "storage", "benchmarks", *WEB, *DATA)
+    else:
+        yield from _imported(module, "pretraining")
+
+
 def only_the_api_imports_the_api(module: Module) -> Breaches:
     if not module.within("app.api"):
         yield from _imported(module, "app.api")
@@ -183,6 +190,10 @@ BAD_SAMPLES = (
     BadSample(only_the_api_imports_generation, "app.web.writing", "from app.generation import engine"),
     BadSample(benchmarks_are_nobodys_business, "tuning.evaluation", "from benchmarks import peers"),
     BadSample(benchmarks_are_nobodys_business, "tuning.prefix", "import peft"),
+    BadSample(pretraining_knows_no_room_and_no_room_knows_it, "tuning.evaluation", "from pretraining import corpus"),
+    BadSample(pretraining_knows_no_room_and_no_room_knows_it, "app.web.voices", "import pretraining"),
+    BadSample(pretraining_knows_no_room_and_no_room_knows_it, "storage.users", "from pretraining.state import STATE"),
+    BadSample(pretraining_knows_no_room_and_no_room_knows_it, "pretraining.card", "from tuning.prefix import Prefix"),
     BadSample(only_the_api_imports_generation, "tuning.evaluation", "from app.generation.sampling import sample"),
     BadSample(only_the_api_imports_the_api, "app.web.gateway", "from app.api.factory import create_app"),
     BadSample(generation_takes_only_prefix_and_base_model, "app.generation.engine", "from tuning.config import DTYPES"),
