@@ -58,7 +58,9 @@ def test_it_equals_a_direct_computation_over_the_newest_half_context_of_training
 
 def test_before_an_answer_stand_answers_with_their_requests_and_its_own_request_is_never_cut() -> None:
     base = make_tiny(chat=True)
-    written_to = [WrittenText(f"text{n}. " + plain(60), prompt=f"Write about {n}, please.") for n in range(8)]
+    written_to = [
+        WrittenText(f"text{n}. " + plain(14 if n < 6 else 60), prompt=f"Write about {n}, please.") for n in range(8)
+    ]
     split = build_split(base, written_to, num_virtual_tokens=4)
     answer = next(block for block in split.test if block.num_request)
     request = base.encode_request("Write about 6, please.")

@@ -62,9 +62,9 @@ def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
 def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_says_nothing(ada: Person) -> None:
     assert TITLE not in text_of(ada)
     publish(ada)
-    assert "This is being measured" in text_of(ada)
+    assert "This will be measured once the trainings that wait are done" in text_of(ada)
     with ada.storage.database.session() as session:
-        session.execute(update(PrefixVersion).values(created_at=clock.now() - 601))
+        session.execute(update(PrefixVersion).values(created_at=clock.now() - 3601))
     assert TITLE not in text_of(ada)
 
 
