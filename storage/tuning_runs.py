@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from storage import audit, clock, outbox, paging, samples, voices
 from storage.errors import Conflict, InvalidSample, NotFound
 from storage.ids import new_id
-from storage.models import ENDED_STATES, LIVE_STATES, RunState, TuningEvent, TuningRun
+from storage.models import ENDED_STATES, LIVE_STATES, RunState, TuningEvent, TuningRun, Voice
 
 UNCLAIMED_STATES: tuple[RunState, ...] = ("queued", "paused")
 
@@ -22,6 +22,14 @@ def request_run(session: Session, *, user_id: str, voice_id: str, seed: int = 0)
     the outbox: send it after the commit. Raises NotFound, InvalidSample (not enough text; says how much more).
     """
     return _request(session, user_id, voice_id, seed, actor_id=user_id)
+
+
+def request_run_for(session: Session, voice_id: str, actor_id: str) -> tuple[TuningRun, bool]:
+    """As request_run, by an administrator for the voice's owner. Raises NotFound, InvalidSample."""
+    owner = session.scalar(select(Voice.user_id).where(Voice.id == voice_id))
+    if owner is None:
+        raise NotFound("no such voice")
+    return _request(session, owner, voice_id, 0, actor_id=actor_id)
 
 
 def get_run(session: Session, user_id: str | None, run_id: str) -> TuningRun:

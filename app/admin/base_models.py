@@ -1,14 +1,17 @@
-"""The base models that were registered, and what the probe found when it accepted each."""
+"""The base models that were registered, what the probe found when it accepted each, and training voices again after a
+change of model."""
 
 from collections.abc import Mapping
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.admin.ordering import Key, Order
-from app.web.session import storage
+from app.web.session import me, storage
 from storage import base_models as base_model_store
+from storage import retraining
 from storage.models import RegisteredBaseModel
+from tuning.celery_app import enqueue_tuning
 
 base_models = Blueprint("base_models", __name__, url_prefix="/base-models")
 COLUMNS: Mapping[str, Key[RegisteredBaseModel]] = {
@@ -27,5 +30,23 @@ def index() -> ResponseReturnValue:
     with storage().database.reading() as session:
         current = base_model_store.current(session)
         models = order.apply(base_model_store.list_all(session), COLUMNS)
+        outdated = len(retraining.outdated_voices(session))
     fingerprint = current.fingerprint if current else None
-    return render_template("admin/base_models.html", models=models, current=fingerprint, order=order)
+    return render_template("admin/base_models.html", models=models, current=fingerprint, order=order, outdated=outdated)
+
+
+@base_models.post("/retraining")
+def retrain() -> ResponseReturnValue:
+    """Ask for a training of every voice that is of another model. Kept when the queue can't be reached."""
+    asked = retraining.request_retraining(storage(), me().id)
+    sent = [enqueue_tuning(run_id) for run_id in asked.run_ids]
+    flash(_told(asked, all(sent)))
+    return redirect(url_for("admin.base_models.index"))
+
+
+def _told(asked: retraining.Retraining, sent: bool) -> str:
+    number = len(asked.run_ids)
+    told = f"{number} {'training was' if number == 1 else 'trainings were'} asked for."
+    if asked.left:
+        told += f" {asked.left} had too little writing left to train on; their owners can add some."
+    return told if sent else told + " The queue is not answering; they start when it does."

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.admin import health
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import audit, clock, workers
+from storage import audit, clock, tuning_runs, workers
 from storage.models import WorkerHeartbeat
 from storage.redis_cache import RedisCache
 from storage.store import Storage
@@ -141,6 +141,24 @@ def test_base_models_show_what_the_probe_found_and_which_is_in_use(chief: Person
     assert re.findall(r">(older|idiolect-base)</a>", page) == ["idiolect-base", "older"]
     by_size = chief.browser.get("/admin/base-models?sort=parameters").text
     assert re.findall(r">(older|idiolect-base)</a>", by_size) == ["older", "idiolect-base"]
+
+
+def test_after_a_change_of_model_one_action_asks_for_every_voice_of_the_other_one(chief: Person, ada: Person) -> None:
+    register_base_model(chief.storage, fingerprint="1" * 64)
+    assert "of another model" not in chief.browser.get("/admin/base-models").text
+    publish(ada)
+    page = chief.browser.get("/admin/base-models").text
+    assert "1 voice is of another model" in page
+    assert "answered with an error that says so" in page
+    assert ada.browser.post("/admin/base-models/retraining").status_code == 404
+    told = chief.browser.post("/admin/base-models/retraining", follow_redirects=True).text
+    assert "1 training was asked for. The queue is not answering; they start when it does." in told
+    assert "of another model" not in told.partition("<h1>")[2].replace("trained on", "")
+    with ada.storage.database.reading() as session:
+        (run, *_) = tuning_runs.list_runs(session, ada.user.id)
+    assert run.state == "queued"
+    again = chief.browser.post("/admin/base-models/retraining", follow_redirects=True).text
+    assert "0 trainings were asked for." in again
 
 
 def test_empty_pages_say_the_next_step(chief: Person) -> None:
