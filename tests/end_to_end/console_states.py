@@ -71,11 +71,16 @@ def begin(person: Person, *, worker: str = TUNER, steps: int = 9, lease_s: float
     return claim
 
 
-def publish(person: Person) -> str:
+def publish(person: Person, base_fingerprint: str = "f" * 64) -> str:
     """A whole run that publishes; its id."""
     claim = begin(person, steps=24)
     prefixes.publish_prefix(
-        person.storage, claim, data=bytes(262_144), base_fingerprint="f" * 64, num_virtual_tokens=32, figures=FIGURES
+        person.storage,
+        claim,
+        data=bytes(262_144),
+        base_fingerprint=base_fingerprint,
+        num_virtual_tokens=32,
+        figures=FIGURES,
     )
     return claim.run_id
 
@@ -122,6 +127,9 @@ def runs_at_each_state(app: Flask, storage: Storage) -> dict[str, str]:
     def somebody(name: str) -> Person:
         return writer(app, storage, name if "@" in name else f"{name}@example.org")
 
+    with ago(24 * 35):
+        for name in ("tove", "amadou"):
+            publish(somebody(name), base_fingerprint="0b" * 32)
     with ago(70):
         end(unlucky := somebody("jonas"), begin(unlucky), "succeeded", published=False, figures=FIGURES)
         end(undecided := somebody("mirja"), begin(undecided, steps=2), "cancelled")
