@@ -6,7 +6,8 @@ StorageError
 ├── NotFound               no such row, or not this owner's: the two are never told apart
 ├── Conflict               the request contradicts what is there (the address is taken, the run has ended)
 │   └── LostLease          another worker has claimed the run: stop, write nothing
-│       └── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
+│       ├── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
+│       └── RunPaused      its owner paused the run, which has been put aside: stop, write nothing
 ├── NoPublishedVersion     the voice has no version in use: never answer with the base model in its stead
 ├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
@@ -43,6 +44,10 @@ class LostLease(Conflict):
 
 class RunCancelled(LostLease):
     """Its owner cancelled the run before it could publish. The run has been ended as cancelled: stop, write nothing."""
+
+
+class RunPaused(LostLease):
+    """Its owner paused the run before it could publish. The run has been put aside: stop, write nothing."""
 
 
 class NoPublishedVersion(StorageError):

@@ -109,6 +109,8 @@ class TuningRun(Base):
     lease_until: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    # of a run in a worker's hands; never together with cancel_requested, and gone once it is paused
+    pause_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
     worker: Mapped[str | None]
     sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
     continues_version: Mapped[int | None]  # of the voice; None: it starts anew. Decided by its first worker

@@ -1,16 +1,28 @@
-"""Tuning runs as their owners and administrators see them: asking, reading, cancelling, asking again.
+"""Tuning runs as their owners and administrators see them: asking, reading, pausing, cancelling, asking again.
 
 What a worker does with a run is storage.run_claims'. A `user_id` of None is an administrator, who sees every run.
 """
 
-from sqlalchemy import and_, case, func, or_, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, delete, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, outbox, paging, samples, voices
 from storage.errors import Conflict, InvalidSample, NotFound
 from storage.ids import new_id
-from storage.models import ENDED_STATES, LIVE_STATES, RunState, TuningEvent, TuningRun, Voice
+from storage.models import (
+    CLAIMED_STATES,
+    ENDED_STATES,
+    LIVE_STATES,
+    RunState,
+    TuningCheckpoint,
+    TuningEvent,
+    TuningRun,
+    Voice,
+)
+from storage.run_claims import PAUSED
 
 UNCLAIMED_STATES: tuple[RunState, ...] = ("queued", "paused")
 
@@ -107,6 +119,7 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
         .where(TuningRun.id == run_id, TuningRun.state.in_(LIVE_STATES))
         .values(
             cancel_requested=True,
+            pause_requested=False,
             finished_at=case((waiting, clock.now()), else_=TuningRun.finished_at),
             published=case((waiting, False), else_=TuningRun.published),
             state=case((waiting, "cancelled"), else_=TuningRun.state),
@@ -116,13 +129,61 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     ).all()
     run = get_run(session, user_id, run_id)
     if not asked:
-        raise Conflict(f"This training has ended already ({run.state}), so there is nothing to cancel.")
+        raise _too_late(run, "cancel")
     at_once = run.state == "cancelled"
     if at_once:
         outbox.settle(session, run_id)
+        session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == run_id))
     _tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
     audit.record(session, "run.cancelled" if at_once else "run.cancel_requested", actor_id=actor_id, subject_id=run_id)
     return run
+
+
+def pause_run(session: Session, *, user_id: str | None, run_id: str, actor_id: str | None) -> TuningRun:
+    """Put a run aside with its checkpoint: at once while it waits, else its worker stops between two steps. One that is
+    paused, or about to be, stays so.
+
+    Raises NotFound, Conflict when it has ended or is being cancelled. A pause and a publication at the same moment:
+    exactly one wins.
+    """
+    get_run(session, user_id, run_id)
+    waiting, state = TuningRun.state == "queued", TuningRun.state
+    change = {"state": case((waiting, "paused"), else_=state), "pause_requested": case((waiting, False), else_=True)}
+    asked = _change(session, run_id, and_(state.in_(("queued", *CLAIMED_STATES)), _unasked()), change)
+    run = get_run(session, user_id, run_id)
+    if not asked:
+        if run.state == "paused" or run.pause_requested:
+            return run
+        raise _too_late(run, "pause")
+    at_once = run.state == "paused"
+    if at_once:
+        outbox.settle(session, run_id)
+    _tell(session, run, PAUSED if at_once else "Asked to pause; it stops within a few steps.")
+    audit.record(session, "run.paused" if at_once else "run.pause_requested", actor_id=actor_id, subject_id=run_id)
+    return run
+
+
+def resume_run(session: Session, *, user_id: str | None, run_id: str, actor_id: str | None) -> tuple[TuningRun, bool]:
+    """Let a paused run go on from its checkpoint, behind whoever asked before: (the run, whether it is in the queue
+    again). Its message is then in the outbox: send it after the commit. A pause that no worker has heeded yet is taken
+    back. One that goes on already, does.
+
+    Raises NotFound, Conflict when it has ended or is being cancelled.
+    """
+    get_run(session, user_id, run_id)
+    queued = _change(session, run_id, TuningRun.state == "paused", {"state": "queued"})
+    if queued:
+        outbox.add(session, run_id)
+    taken_back = not queued and _change(
+        session, run_id, TuningRun.pause_requested.is_(True), {"pause_requested": False}
+    )
+    run = get_run(session, user_id, run_id)
+    if queued or taken_back:
+        _tell(session, run, "Resumed: waiting for a worker." if queued else "Resumed before it had paused.")
+        audit.record(session, "run.resumed", actor_id=actor_id, subject_id=run_id)
+    elif run.state in ENDED_STATES or run.cancel_requested:
+        raise _too_late(run, "resume")
+    return run, queued
 
 
 def retry_run(session: Session, run_id: str, actor_id: str | None) -> TuningRun:
@@ -159,6 +220,22 @@ def _request(
         created_at=clock.now(),
     )
     return _queue(session, run, actor_id)
+
+
+def _unasked() -> ColumnElement[bool]:
+    return and_(not_(TuningRun.cancel_requested), not_(TuningRun.pause_requested))
+
+
+def _change(session: Session, run_id: str, if_: ColumnElement[bool], change: dict[str, Any]) -> bool:
+    """One conditional write, so that of two at the same moment the later sees what the first did."""
+    written = update(TuningRun).where(TuningRun.id == run_id, if_).values(**change).returning(TuningRun.id)
+    return bool(session.execute(written.execution_options(synchronize_session=False)).all())
+
+
+def _too_late(run: TuningRun, to_do: str) -> Conflict:
+    if run.state in ENDED_STATES:
+        return Conflict(f"This training has ended already ({run.state}), so there is nothing to {to_do}.")
+    return Conflict(f"This training is being cancelled, so there is nothing to {to_do}.")
 
 
 def _live_run(session: Session, voice_id: str) -> TuningRun | None:

@@ -48,6 +48,8 @@ WITH_SESSION: dict[str, Ask] = {
     "list_runs after": lambda _, s, me, ids: tuning_runs.list_runs(s, me, after=ids.run),
     "list_events": lambda _, s, me, ids: tuning_runs.list_events(s, me, ids.run),
     "cancel_run": lambda _, s, me, ids: tuning_runs.cancel_run(s, user_id=me, run_id=ids.run, actor_id=me),
+    "pause_run": lambda _, s, me, ids: tuning_runs.pause_run(s, user_id=me, run_id=ids.run, actor_id=me),
+    "resume_run": lambda _, s, me, ids: tuning_runs.resume_run(s, user_id=me, run_id=ids.run, actor_id=me),
     "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key, actor_id=me),
 }
 WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
@@ -91,6 +93,9 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
         samples.delete_sample(session, owner.user, owner.voice, last)  # its text is what add_sample adds
     names = sorted((*WITH_SESSION, *WITHOUT_SESSION), key=lambda name: name.startswith("delete"))
     order = [name for name in names if name != "delete_voice"] + ["delete_voice"]
+    for early in ("resume_run", "pause_run"):  # before it is cancelled
+        order.remove(early)
+        order.insert(0, early)
     order.remove("use_version")
     order.insert(-1, "use_version")  # switches the voice off
     assert [name for name in order if is_not_found(storage, name, owner.user, owner)] == []

@@ -1,0 +1,27 @@
+"""Pauses of a run.
+
+It works with the release before it still running: that one neither reads nor writes the new column, which has a
+default.
+
+Revision: 0005, after 0004. Made 2026-11-26 00:04:11.204417.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0005"
+down_revision: str | None = "0004"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+
+def upgrade() -> None:
+    """Forwards."""
+    op.add_column("tuning_runs", sa.Column("pause_requested", sa.Boolean(), server_default=sa.false(), nullable=False))
+
+
+def downgrade() -> None:
+    """Back to what the release before it knows."""
+    op.drop_column("tuning_runs", "pause_requested")
