@@ -11,6 +11,7 @@ StorageError
 ├── NoPublishedVersion     the voice has no version in use: never answer with the base model in its stead
 ├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
+├── InvalidUpload          a training file that can't be kept; the message names the first bad line
 ├── LimitReached           more than one account may have; the message says what to do
 ├── KeyErased              the owner's data key is gone: nothing of theirs can be read any more
 ├── IntegrityError         stored bytes do not belong to who asked for them, or were changed
@@ -60,6 +61,10 @@ class InvalidAccount(StorageError):
 
 class InvalidSample(StorageError):
     """A writing sample that can't be kept; the message says how to mend it."""
+
+
+class InvalidUpload(StorageError):
+    """A training file that can't be kept; the message names the first bad line and how to mend it."""
 
 
 class LimitReached(StorageError):

@@ -1,4 +1,4 @@
-"""The tables. Text, titles, prompts, checkpoints, prefixes and reports are ciphertext under the owner's data key.
+"""The tables. Text, titles, prompts, files, checkpoints, prefixes and reports are ciphertext under their owner's key.
 
 This module knows no encryption: columns named `*_sealed` hold what `storage.crypto` made. Times are UTC seconds
 since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data keys are not here: see storage.keys.
@@ -95,6 +95,19 @@ class WritingSample(Base):
     included: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("voice_id", "content_mac"),)
+
+
+class Upload(Base):
+    """A training file, kept as it was given: every line of it was good."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(primary_key=True)  # file-…
+    user_id: Mapped[str] = _owner()
+    filename_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    content_sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    num_bytes: Mapped[int]
+    num_samples: Mapped[int]
+    created_at: Mapped[float]
 
 
 class TuningRun(Base):
@@ -245,6 +258,7 @@ __all__ = [
     "TuningCheckpoint",
     "TuningEvent",
     "TuningRun",
+    "Upload",
     "User",
     "UserState",
     "Voice",

@@ -13,6 +13,7 @@ from storage import users
 from storage.models import PrefixVersion
 from tests.app.api.people import Api, Person, add_report, publish_random, write_samples
 from tests.app.api.test_errors import error_of
+from tests.app.api.test_files import send
 from tests.factories import SAMPLE_TEXTS
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -42,6 +43,7 @@ def belongings(api: Api, person: Person) -> dict[str, str]:
         "model_id": person.voice_id,
         "sample_id": sample,
         "run_id": run,
+        "file_id": send(api, person).json["id"],
         "version": "1",
     }
 
