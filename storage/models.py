@@ -132,6 +132,8 @@ class TuningRun(Base):
     max_steps: Mapped[int] = mapped_column(default=0)
     published: Mapped[bool | None]
     figures: Mapped[dict[str, Any]]  # tuning.evaluation.RunFigures as JSON, empty until it ends
+    # what was asked for at /v1/fine_tuning/jobs, as JSON; None: it was asked for otherwise
+    job_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float]

@@ -93,6 +93,27 @@ def list_events(
     return list(session.scalars(wanted.order_by(TuningEvent.id).limit(limit)))
 
 
+def list_newest_events(
+    session: Session, user_id: str, run_id: str, before: int | None = None, limit: int = 100
+) -> list[TuningEvent]:
+    """What happened in a run, newest first, from the event before the id `before`. Raises NotFound."""
+    get_run(session, user_id, run_id)
+    wanted = select(TuningEvent).where(TuningEvent.run_id == run_id)
+    if before is not None:
+        wanted = wanted.where(TuningEvent.id < before)
+    return list(session.scalars(wanted.order_by(TuningEvent.id.desc()).limit(limit)))
+
+
+def estimated_finish(session: Session, run: TuningRun) -> int | None:
+    """When a run ends at the latest, by its own newest estimate, in whole UTC seconds; None while it is not running."""
+    if run.state != "running":
+        return None
+    measured = select(TuningEvent).where(TuningEvent.run_id == run.id, TuningEvent.type == "metrics")
+    newest = session.scalar(measured.order_by(TuningEvent.id.desc()).limit(1))
+    left = newest.data.get("eta_seconds") if newest is not None else None
+    return int(newest.at + left) if newest is not None and left is not None else None
+
+
 def queue_position(session: Session, run_id: str) -> int | None:
     """1: the next to be claimed. None: the run is not waiting (or is unknown)."""
     mine = session.execute(
@@ -134,7 +155,7 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     if at_once:
         outbox.settle(session, run_id)
         session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == run_id))
-    _tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
+    tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
     audit.record(session, "run.cancelled" if at_once else "run.cancel_requested", actor_id=actor_id, subject_id=run_id)
     return run
 
@@ -158,7 +179,7 @@ def pause_run(session: Session, *, user_id: str | None, run_id: str, actor_id: s
     at_once = run.state == "paused"
     if at_once:
         outbox.settle(session, run_id)
-    _tell(session, run, PAUSED if at_once else "Asked to pause; it stops within a few steps.")
+    tell(session, run, PAUSED if at_once else "Asked to pause; it stops within a few steps.")
     audit.record(session, "run.paused" if at_once else "run.pause_requested", actor_id=actor_id, subject_id=run_id)
     return run
 
@@ -179,7 +200,7 @@ def resume_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     )
     run = get_run(session, user_id, run_id)
     if queued or taken_back:
-        _tell(session, run, "Resumed: waiting for a worker." if queued else "Resumed before it had paused.")
+        tell(session, run, "Resumed: waiting for a worker." if queued else "Resumed before it had paused.")
         audit.record(session, "run.resumed", actor_id=actor_id, subject_id=run_id)
     elif run.state in ENDED_STATES or run.cancel_requested:
         raise _too_late(run, "resume")
@@ -252,12 +273,13 @@ def _queue(session: Session, run: TuningRun, actor_id: str | None) -> tuple[Tuni
             raise Conflict("Another training of this voice has just ended: ask again.") from None
         return live, False
     outbox.add(session, run.id)
-    _tell(session, run, f"Waiting for a worker, with {len(run.sample_ids)} samples.")
+    tell(session, run, f"Waiting for a worker, with {len(run.sample_ids)} samples.")
     audit.record(session, "run.requested", actor_id=actor_id, subject_id=run.id)
     return run, True
 
 
-def _tell(session: Session, run: TuningRun, message: str) -> None:
+def tell(session: Session, run: TuningRun, message: str) -> None:
+    """A sentence for the person whose run it is."""
     event = TuningEvent(
         run_id=run.id, user_id=run.user_id, at=clock.now(), level="info", type="message", message=message, data={}
     )

@@ -33,6 +33,7 @@ _MESSAGES = {
 # path argument of the innermost thing asked for -> its code
 _NAMES = {
     "file_id": "file",
+    "job_id": "job",
     "run_id": "run",
     "version": "version",
     "sample_id": "sample",

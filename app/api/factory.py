@@ -9,7 +9,7 @@ import sys
 
 from apiflask import APIFlask
 
-from app.api import completions, files, models, public, samples, tuning_runs, voices
+from app.api import completions, files, fine_tuning, models, public, samples, tuning_runs, voices
 from app.api.errors import register_error_handlers
 from app.api.gate import register_gate
 from app.api.limits import register_limits
@@ -98,6 +98,7 @@ def build(services: Services) -> APIFlask:
         voices.blueprint,
         samples.blueprint,
         files.blueprint,
+        fine_tuning.blueprint,
         tuning_runs.of_voice,
         tuning_runs.blueprint,
         public.blueprint,

@@ -9,6 +9,7 @@ from flask import Request, Response, request
 from app.api import file_schemas as schemas
 from app.api.paging import page_of
 from app.api.services import caller, services
+from app.config import MULTIPART_BYTES
 from storage import uploads
 from storage.training_file import MAX_UPLOAD_BYTES
 
@@ -16,7 +17,6 @@ blueprint = APIBlueprint("files", __name__, url_prefix="/v1/files", tag="Files")
 CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file as it was given", "content": {"application/jsonl": {"schema": {"type": "string"}}}}
 }
-_MULTIPART_BYTES = 64 * 1024  # what goes around a file in its request
 
 
 class MemoryRequest(Request):
@@ -35,7 +35,7 @@ class MemoryRequest(Request):
 @blueprint.before_request
 def _admit_a_whole_file() -> None:
     """Files may be larger than other bodies; the gate has let this caller in."""
-    request.max_content_length = MAX_UPLOAD_BYTES + _MULTIPART_BYTES
+    request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
 
 
 @blueprint.post("")

@@ -1,7 +1,7 @@
-"""Training files, and pauses of a run.
+"""Training files, the jobs that are asked for with them, and pauses of a run.
 
-It works with the release before it still running: that one neither reads nor writes the new table and column, which
-has a default.
+It works with the release before it still running: that one neither reads nor writes the new table and columns,
+which have a default or may be null.
 
 Revision: 0005, after 0004. Made 2026-11-26 00:04:11.204417.
 """
@@ -33,9 +33,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_uploads_user_id", "uploads", ["user_id"], unique=False)
     op.add_column("tuning_runs", sa.Column("pause_requested", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("tuning_runs", sa.Column("job_sealed", sa.LargeBinary(), nullable=True))
 
 
 def downgrade() -> None:
     """Back to what the release before it knows."""
+    op.drop_column("tuning_runs", "job_sealed")
     op.drop_column("tuning_runs", "pause_requested")
     op.drop_table("uploads")

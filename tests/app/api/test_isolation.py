@@ -43,6 +43,7 @@ def belongings(api: Api, person: Person) -> dict[str, str]:
         "model_id": person.voice_id,
         "sample_id": sample,
         "run_id": run,
+        "job_id": run,
         "file_id": send(api, person).json["id"],
         "version": "1",
     }
@@ -58,7 +59,7 @@ def test_every_route_with_a_foreign_id_is_a_404_like_an_unknown_one(api: Api, an
     checked = 0
     for method, rule in routes_with_ids(api):
         body = BODIES.get((method, rule))
-        for query in ("", "?stream=true") if rule.endswith("/events") else ("",):
+        for query in ("", "?stream=true") if rule.endswith("<run_id>/events") else ("",):
             messages = set()
             for ids in (foreign, unknown):
                 answer = api.call(ann, method, filled(rule, ids) + query, json=body)

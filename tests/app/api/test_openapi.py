@@ -110,6 +110,10 @@ def test_answers_are_as_the_document_says(api: Api, document: dict[str, Any], an
         "/v1/tuning_runs/{run_id}/events": f"/v1/tuning_runs/{run}/events",
         "/v1/files": "/v1/files",
         "/v1/files/{file_id}": f"/v1/files/{send(api, ann).json['id']}",
+        "/v1/fine_tuning/jobs": "/v1/fine_tuning/jobs",
+        "/v1/fine_tuning/jobs/{job_id}": f"/v1/fine_tuning/jobs/{run}",
+        "/v1/fine_tuning/jobs/{job_id}/events": f"/v1/fine_tuning/jobs/{run}/events",
+        "/v1/fine_tuning/jobs/{job_id}/checkpoints": f"/v1/fine_tuning/jobs/{run}/checkpoints",
         "/healthz": "/healthz",
     }
     for path, url in asked.items():
