@@ -39,7 +39,7 @@ def _admit_a_whole_file() -> None:
 
 
 @blueprint.post("")
-@blueprint.input(schemas.NewFile, location="form_and_files", arg_name="body")
+@blueprint.input(schemas.NewFile, location="form_and_files", arg_name="body", example={"purpose": "fine-tune"})
 @blueprint.output(schemas.File)
 def create_file(body: schemas.NewFile) -> schemas.File:
     """Upload a training file."""
