@@ -15,6 +15,8 @@ WEB_THREADS = 160  # of each process of the web role
 WEB_EVENT_STREAMS = 32  # of them, pages that watch a training hold at most
 WEB_RELAYS = 112  # and requests to the API role; the two processes together ask for more than it admits
 
+MULTIPART_BYTES = 64 * 1024  # what goes around an uploaded file in its request
+
 
 @dataclass(frozen=True)
 class AppConfig:

@@ -6,10 +6,12 @@ StorageError
 ├── NotFound               no such row, or not this owner's: the two are never told apart
 ├── Conflict               the request contradicts what is there (the address is taken, the run has ended)
 │   └── LostLease          another worker has claimed the run: stop, write nothing
-│       └── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
+│       ├── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
+│       └── RunPaused      its owner paused the run, which has been put aside: stop, write nothing
 ├── NoPublishedVersion     the voice has no version in use: never answer with the base model in its stead
 ├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
+├── InvalidUpload          a training file that can't be kept; the message names the first bad line
 ├── LimitReached           more than one account may have; the message says what to do
 ├── KeyErased              the owner's data key is gone: nothing of theirs can be read any more
 ├── IntegrityError         stored bytes do not belong to who asked for them, or were changed
@@ -45,6 +47,10 @@ class RunCancelled(LostLease):
     """Its owner cancelled the run before it could publish. The run has been ended as cancelled: stop, write nothing."""
 
 
+class RunPaused(LostLease):
+    """Its owner paused the run before it could publish. The run has been put aside: stop, write nothing."""
+
+
 class NoPublishedVersion(StorageError):
     """The voice has no version in use: it was never trained, or it was switched off."""
 
@@ -55,6 +61,10 @@ class InvalidAccount(StorageError):
 
 class InvalidSample(StorageError):
     """A writing sample that can't be kept; the message says how to mend it."""
+
+
+class InvalidUpload(StorageError):
+    """A training file that can't be kept; the message names the first bad line and how to mend it."""
 
 
 class LimitReached(StorageError):

@@ -1,4 +1,4 @@
-"""The tables. Text, titles, prompts, checkpoints, prefixes and reports are ciphertext under the owner's data key.
+"""The tables. Text, titles, prompts, files, checkpoints, prefixes and reports are ciphertext under their owner's key.
 
 This module knows no encryption: columns named `*_sealed` hold what `storage.crypto` made. Times are UTC seconds
 since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data keys are not here: see storage.keys.
@@ -97,6 +97,19 @@ class WritingSample(Base):
     __table_args__ = (UniqueConstraint("voice_id", "content_mac"),)
 
 
+class Upload(Base):
+    """A training file, kept as it was given: every line of it was good."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(primary_key=True)  # file-…
+    user_id: Mapped[str] = _owner()
+    filename_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    content_sealed: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    num_bytes: Mapped[int]
+    num_samples: Mapped[int]
+    created_at: Mapped[float]
+
+
 class TuningRun(Base):
     """One training of a voice's prefix: the row is the truth, the queue only carries its id."""
 
@@ -109,6 +122,8 @@ class TuningRun(Base):
     lease_until: Mapped[float | None]
     attempts: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    # of a run in a worker's hands; never together with cancel_requested, and gone once it is paused
+    pause_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
     worker: Mapped[str | None]
     sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
     continues_version: Mapped[int | None]  # of the voice; None: it starts anew. Decided by its first worker
@@ -117,6 +132,8 @@ class TuningRun(Base):
     max_steps: Mapped[int] = mapped_column(default=0)
     published: Mapped[bool | None]
     figures: Mapped[dict[str, Any]]  # tuning.evaluation.RunFigures as JSON, empty until it ends
+    # what was asked for at /v1/fine_tuning/jobs, as JSON; None: it was asked for otherwise
+    job_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     error_code: Mapped[str | None]
     error_message: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[float]
@@ -243,6 +260,7 @@ __all__ = [
     "TuningCheckpoint",
     "TuningEvent",
     "TuningRun",
+    "Upload",
     "User",
     "UserState",
     "Voice",

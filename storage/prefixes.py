@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, crypto, run_claims
-from storage.errors import CacheUnavailable, IntegrityError, NoPublishedVersion, NotFound, RunCancelled
+from storage.errors import CacheUnavailable, IntegrityError, NoPublishedVersion, NotFound, RunCancelled, RunPaused
 from storage.ids import new_id
 from storage.keys import KeyStore
 from storage.models import PrefixVersion, Voice
@@ -70,7 +70,7 @@ def publish_prefix(
     """Publish what the run trained: version, the voice's pointer, the run's end and its event, in one transaction.
 
     Raises LostLease (also at a second call: a run publishes once), RunCancelled (the run has then been ended as
-    cancelled), KeyErased. Redis is filled after the commit, and may fail.
+    cancelled), RunPaused (put aside), KeyErased. Redis is filled after the commit, and may fail.
     """
     key = storage.keys.data_key(held.user_id)
     try:
@@ -80,9 +80,9 @@ def publish_prefix(
             sealed = crypto.seal(key, data, *address.parts)
             version = _add_version(session, held, address, sealed, len(data), num_virtual_tokens, figures)
             version.trained_sample_ids = None if trained_sample_ids is None else list(trained_sample_ids)
-    except RunCancelled:
+    except (RunCancelled, RunPaused):
         with storage.database.session() as session:
-            run_claims.finish(session, held, state="cancelled")
+            run_claims.stop(session, held)
         raise
     _put(storage, address, sealed)
     return version

@@ -9,16 +9,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Update, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, outbox
-from storage.errors import LostLease, RunCancelled
+from storage.errors import LostLease, RunCancelled, RunPaused
 from storage.models import CLAIMED_STATES, TuningCheckpoint, TuningEvent, TuningRun
 
 EndState = Literal["succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]
+Asked = Literal["cancel", "pause"]  # of a worker, by whoever may; a cancel takes the place of a pause
 GAVE_UP = "gave_up"
+PAUSED = "Paused: it goes on from here when you resume it."
+_ASKED = (TuningRun.cancel_requested, TuningRun.pause_requested)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Claim:
 def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
     """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do.
 
-    A run that was cancelled meanwhile ends here, and one claimed more than max_attempts times ends as failed.
+    A run that was cancelled meanwhile ends here, one to be paused is put aside, and one claimed more than max_attempts
+    times ends as failed.
     """
     at = clock.now()
     expired = and_(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
@@ -61,7 +65,7 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
             TuningRun.seed,
             TuningRun.attempts,
             TuningRun.continues_version,
-            TuningRun.cancel_requested,
+            *_ASKED,
         )
     ).one_or_none()
     if taken is None:
@@ -77,8 +81,8 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
         continues_version=taken.continues_version,
     )
     outbox.settle(session, run_id)
-    if taken.cancel_requested:
-        finish(session, held, state="cancelled")
+    if _asked(taken):
+        stop(session, held)
         return None
     if held.attempts > max_attempts:
         _give_up(session, held, max_attempts)
@@ -107,9 +111,9 @@ def start_running(session: Session, held: Claim, max_steps: int, continues_versi
     _write(session, held, state="running", max_steps=max_steps, continues_version=continues_version)
 
 
-def heartbeat(session: Session, held: Claim, lease_s: float) -> bool:
-    """A sign of life: the lease lasts lease_s seconds from now. True when the owner wants the run cancelled.
-    Raises LostLease."""
+def heartbeat(session: Session, held: Claim, lease_s: float) -> Asked | None:
+    """A sign of life: the lease lasts lease_s seconds from now. What the owner wants of the run: the worker then stops
+    between two steps and calls `stop`. Raises LostLease."""
     return _write(session, held, lease_until=clock.now() + lease_s)
 
 
@@ -122,10 +126,22 @@ def record_progress(
     _tell(session, held, message or f"Step {step}", _finite(metrics), level)
 
 
-def hold(session: Session, held: Claim) -> bool:
-    """Prove that the claim still stands, and keep it so until this transaction ends. Whether the owner has cancelled;
-    nobody can from here to the transaction's end. Raises LostLease."""
+def hold(session: Session, held: Claim) -> Asked | None:
+    """Prove that the claim still stands, and keep it so until this transaction ends. What the owner has asked for;
+    nobody can ask from here to the transaction's end. Raises LostLease."""
     return _write(session, held, worker=TuningRun.worker)
+
+
+def stop(session: Session, held: Claim) -> None:
+    """Do what was asked for, as it stands now: cancelled, the run ends; paused, it is put aside with its checkpoint and
+    counts no attempt. The owner who has thought better of a pause finds it in the queue. Raises LostLease."""
+    match hold(session, held):
+        case "cancel":
+            finish(session, held, state="cancelled")
+        case "pause":
+            _put_aside(session, held, held.attempts - 1)
+        case None:
+            _give_back(session, held, held.attempts - 1, "Not paused after all; the run waits for a worker.")
 
 
 def release(session: Session, held: Claim) -> None:
@@ -156,35 +172,57 @@ def finish(
 
 
 def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> None:
-    """End the run as published, in the transaction that publishes. Raises RunCancelled (the caller must then end it),
-    LostLease."""
-    if hold(session, held):
-        raise RunCancelled("the run was cancelled before it could publish")
+    """End the run as published, in the transaction that publishes. Raises RunCancelled, RunPaused (the caller must then
+    `stop` it), LostLease."""
+    match hold(session, held):
+        case "cancel":
+            raise RunCancelled("the run was cancelled before it could publish")
+        case "pause":
+            raise RunPaused("the run was paused before it could publish")
     _end(session, held, "succeeded", True, figures, None, None)
 
 
 def expire_leases(session: Session) -> list[str]:
-    """Put runs whose worker has gone silent back in the queue; their ids. Their messages are in the outbox."""
+    """Put runs whose worker has gone silent back in the queue; their ids. Their messages are in the outbox. Those that
+    were to be paused are put aside instead."""
     at = clock.now()
-    requeued = session.execute(
+    found = session.execute(
         _quietly(update(TuningRun))
         .where(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
-        .values(state="queued", lease_until=None, worker=None)
-        .returning(TuningRun.id, TuningRun.user_id)
+        .values(
+            state=case((TuningRun.pause_requested, "paused"), else_="queued"),
+            lease_until=None,
+            worker=None,
+            pause_requested=False,
+        )
+        .returning(TuningRun.id, TuningRun.user_id, TuningRun.state)
     ).all()
-    for run_id, user_id in requeued:
+    for run_id, user_id, state in found:
+        if state == "paused":
+            session.add(_event(run_id, user_id, PAUSED, {}, "info"))
+            audit.record(session, "run.paused", subject_id=run_id)
+            continue
         outbox.add(session, run_id)
         message = "The worker went silent; the run waits for another one."
         session.add(_event(run_id, user_id, message, {}, "warn"))
         audit.record(session, "run.requeued", subject_id=run_id)
     session.flush()
-    return [run_id for run_id, _ in requeued]
+    return [run_id for run_id, _, state in found if state == "queued"]
 
 
 def _give_back(session: Session, held: Claim, attempts: int, message: str) -> None:
+    if hold(session, held) == "pause":
+        _put_aside(session, held, attempts)
+        return
     _write(session, held, state="queued", attempts=attempts, lease_until=None, worker=None)
     outbox.add(session, held.run_id)
     _tell(session, held, message)
+
+
+def _put_aside(session: Session, held: Claim, attempts: int) -> None:
+    _write(session, held, state="paused", attempts=attempts, lease_until=None, worker=None, pause_requested=False)
+    _tell(session, held, PAUSED)
+    audit.record(session, "run.paused", subject_id=held.run_id)
 
 
 def _end(
@@ -206,6 +244,7 @@ def _end(
             error_code=error_code,
             error_message=error_message,
             lease_until=None,
+            pause_requested=False,
             finished_at=clock.now(),
         )
         .returning(TuningRun.id)
@@ -231,13 +270,20 @@ def _give_up(session: Session, held: Claim, max_attempts: int) -> None:
     finish(session, held, state="failed", error_code=GAVE_UP, error_message=message)
 
 
-def _write(session: Session, held: Claim, **values: Any) -> bool:
-    """Change the run under its fence; whether a cancel has been asked for. Raises LostLease."""
-    change = _quietly(update(TuningRun)).where(_held(held)).values(**values).returning(TuningRun.cancel_requested)
+def _write(session: Session, held: Claim, **values: Any) -> Asked | None:
+    """Change the run under its fence; what has been asked for. Raises LostLease."""
+    change = _quietly(update(TuningRun)).where(_held(held)).values(**values).returning(*_ASKED)
     written = session.execute(change).one_or_none()
     if written is None:
         raise _lost(held)
-    return bool(written[0])
+    return _asked(written)
+
+
+def _asked(written: Any) -> Asked | None:
+    """From a row with the columns of _ASKED."""
+    if written.cancel_requested:
+        return "cancel"
+    return "pause" if written.pause_requested else None
 
 
 def _held(held: Claim) -> ColumnElement[bool]:
@@ -277,6 +323,8 @@ def _event(run_id: str, user_id: str, message: str, data: dict[str, Any], level:
 
 __all__ = [
     "GAVE_UP",
+    "PAUSED",
+    "Asked",
     "Claim",
     "EndState",
     "claim",
@@ -290,4 +338,5 @@ __all__ = [
     "release",
     "set_apart",
     "start_running",
+    "stop",
 ]

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
 from storage import clock, crypto, voices
-from storage.errors import InvalidSample, LimitReached, NotFound
+from storage.errors import Conflict, InvalidSample, LimitReached, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
 from storage.models import WritingSample
@@ -55,6 +55,17 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A text that can be kept, not yet in any voice."""
+
+    text: str
+    title: str | None
+    prompt: str | None
+    written_on: str | None
+    num_words: int
+
+
+@dataclass(frozen=True)
 class Readiness:
     """Whether a voice can be trained, over its included samples, and a sentence for its owner."""
 
@@ -62,6 +73,18 @@ class Readiness:
     num_words: int
     enough: bool
     sentence: str
+
+
+def draft(text: str, *, title: str | None = None, prompt: str | None = None, written_on: str | None = None) -> Draft:
+    """Make ready what takes time before a transaction. Raises InvalidSample (empty, short, long, binary)."""
+    text = clean_text(text)
+    return Draft(
+        text=text,
+        title=clean_line(title, "title", MAX_TITLE_CHARS),
+        prompt=clean_line(prompt, "prompt", MAX_PROMPT_CHARS),
+        written_on=clean_date(written_on),
+        num_words=count_words(text),
+    )
 
 
 def add_sample(
@@ -77,27 +100,10 @@ def add_sample(
 ) -> WritingSample:
     """Keep one text. Raises InvalidSample (empty, short, long, binary, there already), LimitReached, NotFound."""
     # All that takes time comes before the first statement, from which SQLite's write lock is held.
-    text = clean_text(text)
-    num_words = count_words(text)
-    title, prompt = clean_line(title, "title", MAX_TITLE_CHARS), clean_line(prompt, "prompt", MAX_PROMPT_CHARS)
-    written_on = clean_date(written_on)
+    new = draft(text, title=title, prompt=prompt, written_on=written_on)
     voices.get_voice(session, user_id, voice_id)
-    sample_id, key = new_id("sample"), keys.data_key(user_id)
-    sample = WritingSample(
-        id=sample_id,
-        user_id=user_id,
-        voice_id=voice_id,
-        position=_next_position(session, voice_id, len(text)),
-        text_sealed=_seal(key, text, user_id, sample_id, "text"),
-        title_sealed=_seal_if(key, title, user_id, sample_id, "title"),
-        prompt_sealed=_seal_if(key, prompt, user_id, sample_id, "prompt"),
-        content_mac=_content_mac(key, text),
-        num_words=num_words,
-        num_chars=len(text),
-        written_on=written_on,
-        included=True,
-        created_at=clock.now(),
-    )
+    position = _room(session, voice_id, 1, len(new.text))
+    sample = _sealed(keys.data_key(user_id), user_id, voice_id, new, position)
     try:
         with session.begin_nested():
             session.add(sample)
@@ -107,6 +113,30 @@ def add_sample(
             "This text is already among the samples of this voice, so it was not added again."
         ) from None
     return sample
+
+
+def add_drafts(session: Session, keys: KeyStore, *, user_id: str, voice_id: str, drafts: Sequence[Draft]) -> int:
+    """Keep those of these texts that the voice has not yet, each once, in this order: how many. Raises LimitReached
+    (none is kept), NotFound, Conflict when somebody adds one of them in the same moment."""
+    key = keys.data_key(user_id)
+    given: dict[str, Draft] = {}
+    for new in drafts:
+        given.setdefault(_content_mac(key, new.text), new)
+    voices.get_voice(session, user_id, voice_id)
+    known = set(session.scalars(select(WritingSample.content_mac).where(WritingSample.voice_id == voice_id)))
+    fresh = [new for mac, new in given.items() if mac not in known]
+    if not fresh:
+        return 0
+    first = _room(session, voice_id, len(fresh), sum(len(new.text) for new in fresh))
+    try:
+        with session.begin_nested():
+            session.add_all(
+                _sealed(key, user_id, voice_id, new, position) for position, new in enumerate(fresh, start=first)
+            )
+    except RowExists:
+        voices.get_voice(session, user_id, voice_id)  # deleted in this moment?
+        raise Conflict("This voice was given one of these texts in the same moment: ask again.") from None
+    return len(fresh)
 
 
 def list_samples(
@@ -237,15 +267,35 @@ def _row(session: Session, user_id: str, voice_id: str, sample_id: str) -> Writi
     return row
 
 
-def _next_position(session: Session, voice_id: str, num_chars: int) -> int:
+def _sealed(key: bytes, user_id: str, voice_id: str, new: Draft, position: int) -> WritingSample:
+    sample_id = new_id("sample")
+    return WritingSample(
+        id=sample_id,
+        user_id=user_id,
+        voice_id=voice_id,
+        position=position,
+        text_sealed=_seal(key, new.text, user_id, sample_id, "text"),
+        title_sealed=_seal_if(key, new.title, user_id, sample_id, "title"),
+        prompt_sealed=_seal_if(key, new.prompt, user_id, sample_id, "prompt"),
+        content_mac=_content_mac(key, new.text),
+        num_words=new.num_words,
+        num_chars=len(new.text),
+        written_on=new.written_on,
+        included=True,
+        created_at=clock.now(),
+    )
+
+
+def _room(session: Session, voice_id: str, num_samples: int, num_chars: int) -> int:
+    """The position of the next sample. Raises LimitReached."""
     count, last, chars = session.execute(
         select(
             func.count(), func.max(WritingSample.position), func.coalesce(func.sum(WritingSample.num_chars), 0)
         ).where(WritingSample.voice_id == voice_id)
     ).one()
-    if count >= MAX_SAMPLES:
+    if count + num_samples > MAX_SAMPLES:
         raise LimitReached(
-            f"This voice has {MAX_SAMPLES} samples, which is the most: delete some, or join short pieces into one."
+            f"This voice has {count} samples, and may have {MAX_SAMPLES}: delete some, or join short pieces into one."
         )
     if chars + num_chars > MAX_VOICE_CHARS:
         raise LimitReached(
@@ -297,13 +347,17 @@ __all__ = [
     "LEAST_WORDS",
     "MAX_CHARS",
     "MAX_SAMPLES",
+    "MAX_VOICE_CHARS",
     "MIN_CHARS",
+    "Draft",
     "Readiness",
     "Sample",
+    "add_drafts",
     "add_sample",
     "awaiting_prompt",
     "decode_upload",
     "delete_sample",
+    "draft",
     "get_sample",
     "included_ids",
     "list_samples",

@@ -1,16 +1,28 @@
-"""Tuning runs as their owners and administrators see them: asking, reading, cancelling, asking again.
+"""Tuning runs as their owners and administrators see them: asking, reading, pausing, cancelling, asking again.
 
 What a worker does with a run is storage.run_claims'. A `user_id` of None is an administrator, who sees every run.
 """
 
-from sqlalchemy import and_, case, func, or_, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, delete, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, outbox, paging, samples, voices
 from storage.errors import Conflict, InvalidSample, NotFound
 from storage.ids import new_id
-from storage.models import ENDED_STATES, LIVE_STATES, RunState, TuningEvent, TuningRun, Voice
+from storage.models import (
+    CLAIMED_STATES,
+    ENDED_STATES,
+    LIVE_STATES,
+    RunState,
+    TuningCheckpoint,
+    TuningEvent,
+    TuningRun,
+    Voice,
+)
+from storage.run_claims import PAUSED
 
 UNCLAIMED_STATES: tuple[RunState, ...] = ("queued", "paused")
 
@@ -81,6 +93,27 @@ def list_events(
     return list(session.scalars(wanted.order_by(TuningEvent.id).limit(limit)))
 
 
+def list_newest_events(
+    session: Session, user_id: str, run_id: str, before: int | None = None, limit: int = 100
+) -> list[TuningEvent]:
+    """What happened in a run, newest first, from the event before the id `before`. Raises NotFound."""
+    get_run(session, user_id, run_id)
+    wanted = select(TuningEvent).where(TuningEvent.run_id == run_id)
+    if before is not None:
+        wanted = wanted.where(TuningEvent.id < before)
+    return list(session.scalars(wanted.order_by(TuningEvent.id.desc()).limit(limit)))
+
+
+def estimated_finish(session: Session, run: TuningRun) -> int | None:
+    """When a run ends at the latest, by its own newest estimate, in whole UTC seconds; None while it is not running."""
+    if run.state != "running":
+        return None
+    measured = select(TuningEvent).where(TuningEvent.run_id == run.id, TuningEvent.type == "metrics")
+    newest = session.scalar(measured.order_by(TuningEvent.id.desc()).limit(1))
+    left = newest.data.get("eta_seconds") if newest is not None else None
+    return int(newest.at + left) if newest is not None and left is not None else None
+
+
 def queue_position(session: Session, run_id: str) -> int | None:
     """1: the next to be claimed. None: the run is not waiting (or is unknown)."""
     mine = session.execute(
@@ -107,6 +140,7 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
         .where(TuningRun.id == run_id, TuningRun.state.in_(LIVE_STATES))
         .values(
             cancel_requested=True,
+            pause_requested=False,
             finished_at=case((waiting, clock.now()), else_=TuningRun.finished_at),
             published=case((waiting, False), else_=TuningRun.published),
             state=case((waiting, "cancelled"), else_=TuningRun.state),
@@ -116,13 +150,61 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     ).all()
     run = get_run(session, user_id, run_id)
     if not asked:
-        raise Conflict(f"This training has ended already ({run.state}), so there is nothing to cancel.")
+        raise _too_late(run, "cancel")
     at_once = run.state == "cancelled"
     if at_once:
         outbox.settle(session, run_id)
-    _tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
+        session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == run_id))
+    tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
     audit.record(session, "run.cancelled" if at_once else "run.cancel_requested", actor_id=actor_id, subject_id=run_id)
     return run
+
+
+def pause_run(session: Session, *, user_id: str | None, run_id: str, actor_id: str | None) -> TuningRun:
+    """Put a run aside with its checkpoint: at once while it waits, else its worker stops between two steps. One that is
+    paused, or about to be, stays so.
+
+    Raises NotFound, Conflict when it has ended or is being cancelled. A pause and a publication at the same moment:
+    exactly one wins.
+    """
+    get_run(session, user_id, run_id)
+    waiting, state = TuningRun.state == "queued", TuningRun.state
+    change = {"state": case((waiting, "paused"), else_=state), "pause_requested": case((waiting, False), else_=True)}
+    asked = _change(session, run_id, and_(state.in_(("queued", *CLAIMED_STATES)), _unasked()), change)
+    run = get_run(session, user_id, run_id)
+    if not asked:
+        if run.state == "paused" or run.pause_requested:
+            return run
+        raise _too_late(run, "pause")
+    at_once = run.state == "paused"
+    if at_once:
+        outbox.settle(session, run_id)
+    tell(session, run, PAUSED if at_once else "Asked to pause; it stops within a few steps.")
+    audit.record(session, "run.paused" if at_once else "run.pause_requested", actor_id=actor_id, subject_id=run_id)
+    return run
+
+
+def resume_run(session: Session, *, user_id: str | None, run_id: str, actor_id: str | None) -> tuple[TuningRun, bool]:
+    """Let a paused run go on from its checkpoint, behind whoever asked before: (the run, whether it is in the queue
+    again). Its message is then in the outbox: send it after the commit. A pause that no worker has heeded yet is taken
+    back. One that goes on already, does.
+
+    Raises NotFound, Conflict when it has ended or is being cancelled.
+    """
+    get_run(session, user_id, run_id)
+    queued = _change(session, run_id, TuningRun.state == "paused", {"state": "queued"})
+    if queued:
+        outbox.add(session, run_id)
+    taken_back = not queued and _change(
+        session, run_id, TuningRun.pause_requested.is_(True), {"pause_requested": False}
+    )
+    run = get_run(session, user_id, run_id)
+    if queued or taken_back:
+        tell(session, run, "Resumed: waiting for a worker." if queued else "Resumed before it had paused.")
+        audit.record(session, "run.resumed", actor_id=actor_id, subject_id=run_id)
+    elif run.state in ENDED_STATES or run.cancel_requested:
+        raise _too_late(run, "resume")
+    return run, queued
 
 
 def retry_run(session: Session, run_id: str, actor_id: str | None) -> TuningRun:
@@ -161,6 +243,22 @@ def _request(
     return _queue(session, run, actor_id)
 
 
+def _unasked() -> ColumnElement[bool]:
+    return and_(not_(TuningRun.cancel_requested), not_(TuningRun.pause_requested))
+
+
+def _change(session: Session, run_id: str, if_: ColumnElement[bool], change: dict[str, Any]) -> bool:
+    """One conditional write, so that of two at the same moment the later sees what the first did."""
+    written = update(TuningRun).where(TuningRun.id == run_id, if_).values(**change).returning(TuningRun.id)
+    return bool(session.execute(written.execution_options(synchronize_session=False)).all())
+
+
+def _too_late(run: TuningRun, to_do: str) -> Conflict:
+    if run.state in ENDED_STATES:
+        return Conflict(f"This training has ended already ({run.state}), so there is nothing to {to_do}.")
+    return Conflict(f"This training is being cancelled, so there is nothing to {to_do}.")
+
+
 def _live_run(session: Session, voice_id: str) -> TuningRun | None:
     return session.scalar(select(TuningRun).where(TuningRun.voice_id == voice_id, TuningRun.state.in_(LIVE_STATES)))
 
@@ -175,12 +273,13 @@ def _queue(session: Session, run: TuningRun, actor_id: str | None) -> tuple[Tuni
             raise Conflict("Another training of this voice has just ended: ask again.") from None
         return live, False
     outbox.add(session, run.id)
-    _tell(session, run, f"Waiting for a worker, with {len(run.sample_ids)} samples.")
+    tell(session, run, f"Waiting for a worker, with {len(run.sample_ids)} samples.")
     audit.record(session, "run.requested", actor_id=actor_id, subject_id=run.id)
     return run, True
 
 
-def _tell(session: Session, run: TuningRun, message: str) -> None:
+def tell(session: Session, run: TuningRun, message: str) -> None:
+    """A sentence for the person whose run it is."""
     event = TuningEvent(
         run_id=run.id, user_id=run.user_id, at=clock.now(), level="info", type="message", message=message, data={}
     )

@@ -12,19 +12,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from storage import run_claims
 from storage.errors import LostLease
-from storage.run_claims import Claim
+from storage.run_claims import Asked, Claim
 from storage.store import Storage
 from tuning.errors import Stopped
 
-CANCEL_WITHIN_S = 2.0
+CANCEL_WITHIN_S = 2.0  # or pause
 
-StopReason = Literal["cancelled", "lease lost", "worker stopping"]
+StopReason = Literal["cancelled", "paused", "lease lost", "worker stopping"]
+_REASONS: dict[Asked | None, StopReason | None] = {"cancel": "cancelled", "pause": "paused", None: None}
 logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
     """Context manager around one claimed run. A sign of life goes out every `every_s` seconds at most, and often
-    enough to hear of a cancellation within CANCEL_WITHIN_S.
+    enough to hear of a cancellation or a pause within CANCEL_WITHIN_S.
 
     reason: why the run must stop, None while it may go on.
     """
@@ -72,11 +73,11 @@ class Heartbeat:
     def _beat(self) -> StopReason | None:
         try:
             with self._storage.database.session() as session:
-                cancelled = run_claims.heartbeat(session, self._claim, self._lease_s)
+                asked = run_claims.heartbeat(session, self._claim, self._lease_s)
         except LostLease:
             return "lease lost"
         except SQLAlchemyError as unreachable:
             logger.warning("run %s: no sign of life was written (%s)", self._claim.run_id, type(unreachable).__name__)
             return "lease lost" if time.monotonic() - self._renewed_at > self._lease_s else None
         self._renewed_at = time.monotonic()
-        return "cancelled" if cancelled else None
+        return _REASONS[asked]

@@ -228,12 +228,12 @@ class RunInHand:
                 self._fail("internal", _INTERNAL)
 
     def _stop(self) -> None:
-        """Cancelled: end it. The worker is stopping: back into the queue, where the next worker goes on at once, and no
-        attempt is counted. The lease was lost: write nothing."""
+        """Cancelled: end it. Paused: put it aside with its checkpoint. The worker is stopping: back into the queue,
+        where the next one goes on at once, and no attempt is counted. The lease was lost: write nothing."""
         logger.info("run %s: stopped (%s)", self.claim.run_id, self._heartbeat.reason)
         with self._bench.storage.database.session() as session:
-            if self._heartbeat.reason == "cancelled":
-                run_claims.finish(session, self.claim, state="cancelled")
+            if self._heartbeat.reason in ("cancelled", "paused"):
+                run_claims.stop(session, self.claim)
             elif self._heartbeat.reason == "worker stopping":
                 run_claims.release(session, self.claim)
 

@@ -31,7 +31,15 @@ _MESSAGES = {
     415: "The body must be JSON.",
 }
 # path argument of the innermost thing asked for -> its code
-_NAMES = {"run_id": "run", "version": "version", "sample_id": "sample", "voice_id": "voice", "model_id": "model"}
+_NAMES = {
+    "file_id": "file",
+    "job_id": "job",
+    "run_id": "run",
+    "version": "version",
+    "sample_id": "sample",
+    "voice_id": "voice",
+    "model_id": "model",
+}
 
 
 class ApiError(AppError):
@@ -98,6 +106,8 @@ def _of_storage(error: Exception) -> ApiError | None:
             return ApiError(409, str(error), code="conflict", headers=NO_RETRY)
         case stored.InvalidSample():
             return refused(str(error), param=None, code="invalid_sample")
+        case stored.InvalidUpload():
+            return refused(str(error), param="file", code="invalid_training_file")
         case stored.LimitReached():
             return ApiError(429, str(error), code="limit_reached", headers=NO_RETRY)
         case stored.KeyErased():

@@ -9,7 +9,7 @@ import sys
 
 from apiflask import APIFlask
 
-from app.api import completions, models, public, samples, tuning_runs, voices
+from app.api import completions, files, fine_tuning, models, public, samples, tuning_runs, voices
 from app.api.errors import register_error_handlers
 from app.api.gate import register_gate
 from app.api.limits import register_limits
@@ -81,6 +81,7 @@ def build(services: Services) -> APIFlask:
         json_errors=False,
         static_folder=None,  # type: ignore[arg-type]  # Flask takes None: no route for static files
     )
+    app.request_class = files.MemoryRequest
     app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
     app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -96,6 +97,8 @@ def build(services: Services) -> APIFlask:
         models.blueprint,
         voices.blueprint,
         samples.blueprint,
+        files.blueprint,
+        fine_tuning.blueprint,
         tuning_runs.of_voice,
         tuning_runs.blueprint,
         public.blueprint,

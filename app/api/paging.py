@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from app.api.errors import ApiError, refused
-from app.api.schemas import Page
 
 
 class HasId(Protocol):
@@ -12,6 +11,16 @@ class HasId(Protocol):
 
     @property
     def id(self) -> str: ...
+
+
+class Asked(Protocol):
+    """Which part of a list."""
+
+    @property
+    def after(self) -> str | None: ...
+
+    @property
+    def limit(self) -> int: ...
 
 
 def unknown_after() -> ApiError:
@@ -22,7 +31,7 @@ def unknown_after() -> ApiError:
 Item = TypeVar("Item", bound=HasId)
 
 
-def page_of(items: Sequence[Item], page: Page) -> tuple[Sequence[Item], bool]:
+def page_of(items: Sequence[Item], page: Asked) -> tuple[Sequence[Item], bool]:
     """(the page, is there more after it) of a list that is short enough to be read whole."""
     start = 0
     if page.after is not None:

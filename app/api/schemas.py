@@ -256,6 +256,7 @@ class TuningRun(Out):
         description="The version of the voice that training goes on from; null: it starts anew, or has not begun."
     )
     cancel_requested: bool
+    pause_requested: bool = Field(description="It pauses within a few steps; once it has, its state is paused.")
     created_at: int
     started_at: int | None
     finished_at: int | None

@@ -1,4 +1,4 @@
-"""/v1/voices/{voice_id}/tuning_runs and /v1/tuning_runs: asking for a training, following it, stopping it.
+"""/v1/voices/{voice_id}/tuning_runs and /v1/tuning_runs: asking for a training, following it, pausing and stopping it.
 
 A run is kept in the database before it is queued, so that a dead broker loses nothing: it starts when the broker is
 back.
@@ -84,6 +84,34 @@ def cancel_run(run_id: str) -> schemas.TuningRun:
         return shown(session, tuning_runs.get_run(session, user_id, run_id))
 
 
+@blueprint.post("/<run_id>/pause")
+@blueprint.output(schemas.TuningRun)
+def pause_run(run_id: str) -> schemas.TuningRun:
+    """Pause a training: at once while it waits, within a few steps once it runs. What was trained so far is kept."""
+    user_id = caller().user_id
+    with services().storage.database.session() as session:
+        tuning_runs.pause_run(session, user_id=user_id, run_id=run_id, actor_id=user_id)
+        return shown(session, tuning_runs.get_run(session, user_id, run_id))
+
+
+@blueprint.post("/<run_id>/resume")
+@blueprint.output(schemas.TuningRun)
+def resume_run(run_id: str) -> schemas.TuningRun:
+    """Let a paused training go on from where it was."""
+    resumed(run_id)
+    with services().storage.database.reading() as session:
+        return shown(session, tuning_runs.get_run(session, caller().user_id, run_id))
+
+
+def resumed(run_id: str) -> None:
+    """Resume a run of the caller's and send its message; the outbox sends it again should the broker be away."""
+    user_id = caller().user_id
+    with services().storage.database.session() as session:
+        _, queued = tuning_runs.resume_run(session, user_id=user_id, run_id=run_id, actor_id=user_id)
+    if queued:
+        enqueue_tuning(run_id)
+
+
 def shown(session: Session, run: models.TuningRun) -> schemas.TuningRun:
     """A run as the API shows it."""
     failed = run.error_code is not None
@@ -96,6 +124,7 @@ def shown(session: Session, run: models.TuningRun) -> schemas.TuningRun:
         seed=run.seed,
         continues_version=run.continues_version,
         cancel_requested=run.cancel_requested,
+        pause_requested=run.pause_requested,
         created_at=int(run.created_at),
         started_at=None if run.started_at is None else int(run.started_at),
         finished_at=None if run.finished_at is None else int(run.finished_at),

@@ -19,8 +19,9 @@ import structlog
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.config import WEB_RELAYS, AppConfig
+from app.config import MULTIPART_BYTES, WEB_RELAYS, AppConfig
 from app.web.hang_ups import Call, HangUps
+from storage.training_file import MAX_UPLOAD_BYTES
 
 gateway = Blueprint("gateway", __name__)
 log = structlog.get_logger()
@@ -33,6 +34,7 @@ CONNECTIONS = httpx.Limits(
     max_connections=None, max_keepalive_connections=0
 )  # one request each: a caller's own to close
 URL_SAFE = "/:@!$&'()*+,;=~"
+FILES = "files"  # the one path whose bodies may be larger than the rest
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def install(app: Flask, config: AppConfig) -> None:
 @gateway.route("/v1/<path:path>", methods=METHODS, provide_automatic_options=False)
 def relay(path: str) -> ResponseReturnValue:
     """Pass the request on as it came, and the answer back as it comes."""
+    if path == FILES:
+        request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
     query = request.query_string.decode("ascii", errors="replace")
     url = f"/v1/{quote(path, safe=URL_SAFE)}" + (f"?{query}" if query else "")
     return forward(request.method, url, passed_on(request.headers.items()), request.get_data(cache=False))

@@ -32,7 +32,7 @@ class RunReport:
     def outcome(self) -> str:
         """One word that chooses what the page says."""
         if self.live:
-            return "queued" if self.run.state == "queued" else "training"
+            return self.run.state if self.run.state in ("queued", "paused") else "training"
         if self.run.state == "succeeded":
             return "published" if self.run.published else "not-published"
         return self.run.state
@@ -68,7 +68,8 @@ def mark(session: Session, user_id: str, run_id: str) -> Mark:
     """What changes when there is something new to show; one or two cheap reads."""
     run = tuning_runs.get_run(session, user_id, run_id)
     position = tuning_runs.queue_position(session, run_id) if run.state == "queued" else None
-    return (run.state, run.step, run.max_steps, run.cancel_requested, run.published, position)
+    asked = (run.cancel_requested, run.pause_requested)
+    return (run.state, run.step, run.max_steps, asked, run.published, position)
 
 
 def all_events(session: Session, user_id: str, run_id: str) -> list[TuningEvent]:

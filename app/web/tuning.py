@@ -1,4 +1,4 @@
-"""Training as a person meets it: ask for it, watch it live, stop it, read what came of it."""
+"""Training as a person meets it: ask for it, watch it live, pause it, stop it, read what came of it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -75,6 +75,24 @@ def cancel(run_id: str) -> ResponseReturnValue:
     with storage().database.session() as session:
         run = tuning_runs.get_run(session, me().id, run_id)
         tuning_runs.cancel_run(session, user_id=me().id, run_id=run_id, actor_id=me().id)
+    return redirect(url_for("voices.show", voice_id=run.voice_id, _anchor="voice"))
+
+
+@tuning.post("/runs/<run_id>/pause")
+def pause(run_id: str) -> ResponseReturnValue:
+    """Put a run aside: at once while it waits, after the present step while it trains."""
+    with storage().database.session() as session:
+        run = tuning_runs.pause_run(session, user_id=me().id, run_id=run_id, actor_id=me().id)
+    return redirect(url_for("voices.show", voice_id=run.voice_id, _anchor="voice"))
+
+
+@tuning.post("/runs/<run_id>/resume")
+def resume(run_id: str) -> ResponseReturnValue:
+    """Let a paused run go on. Kept when the queue can't be reached, as a request is."""
+    with storage().database.session() as session:
+        run, queued = tuning_runs.resume_run(session, user_id=me().id, run_id=run_id, actor_id=me().id)
+    if queued and not enqueue_tuning(run_id):
+        flash("The queue is not answering just now. Your training goes on when it does.")
     return redirect(url_for("voices.show", voice_id=run.voice_id, _anchor="voice"))
 
 

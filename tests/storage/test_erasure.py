@@ -1,5 +1,6 @@
 """Leaving for good: nothing of the person can be found or read afterwards, and a backup does not bring it back."""
 
+import json
 import shutil
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from storage import (
     run_claims,
     samples,
     tuning_runs,
+    uploads,
     users,
     web_sessions,
 )
@@ -33,7 +35,7 @@ KEPT = {"audit_events", "base_models", "workers"}  # tables that hold nobody's d
 
 
 def live(storage: Storage) -> tuple[User, Voice]:
-    """A person with something in every table: samples, a version, a running run, a key, a session."""
+    """A person with something in every table: samples, a version, a running run, a file, a key, a session."""
     user = factories.make_user(storage, f"{CANARY}@example.org")
     voice = factories.first_voice(storage, user)
     texts = [f"{text_} Signed, {CANARY}." for text_ in factories.SAMPLE_TEXTS]
@@ -44,6 +46,8 @@ def live(storage: Storage) -> tuple[User, Voice]:
         prefixes.add_report(session, storage.keys, user.id, version.run_id, {CANARY: 1.0})
         checkpoints.save_checkpoint(session, storage.keys, held, 1, CANARY.encode())
         api_keys.create_key(session, user.id, "laptop")
+        data = json.dumps({"text": texts[0]}).encode()
+        uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice

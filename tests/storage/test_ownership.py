@@ -1,5 +1,6 @@
 """Another person's ids are as good as none: every function that takes one says NotFound and changes nothing."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from storage import api_keys, prefixes, samples, tuning_runs, users, voices
+from storage import api_keys, prefixes, samples, tuning_runs, uploads, users, voices
 from storage.errors import NotFound
 from storage.models import Base
 from storage.store import Storage
@@ -23,6 +24,7 @@ class Ids:
     sample: str
     run: str
     key: str
+    file: str
     version: int = 1
 
 
@@ -48,6 +50,12 @@ WITH_SESSION: dict[str, Ask] = {
     "list_runs after": lambda _, s, me, ids: tuning_runs.list_runs(s, me, after=ids.run),
     "list_events": lambda _, s, me, ids: tuning_runs.list_events(s, me, ids.run),
     "cancel_run": lambda _, s, me, ids: tuning_runs.cancel_run(s, user_id=me, run_id=ids.run, actor_id=me),
+    "pause_run": lambda _, s, me, ids: tuning_runs.pause_run(s, user_id=me, run_id=ids.run, actor_id=me),
+    "resume_run": lambda _, s, me, ids: tuning_runs.resume_run(s, user_id=me, run_id=ids.run, actor_id=me),
+    "get_upload": lambda st, s, me, ids: uploads.get_upload(s, st.keys, me, ids.file),
+    "read_upload": lambda st, s, me, ids: uploads.read_upload(s, st.keys, me, ids.file),
+    "hold_upload": lambda _, s, me, ids: uploads.hold_upload(s, me, ids.file),
+    "delete_upload": lambda _, s, me, ids: uploads.delete_upload(s, me, ids.file),
     "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key, actor_id=me),
 }
 WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
@@ -66,7 +74,9 @@ def owner(storage: Storage) -> Ids:
         prefixes.add_report(session, storage.keys, user.id, version.run_id, {"neutral_rise_pct": 0.5})
         key, _ = api_keys.create_key(session, user.id, "laptop")
         sample_id = samples.included_ids(session, user.id, voice.id)[0]
-    return Ids(user.id, voice.id, sample_id, run.id, key.id)
+        data = json.dumps({"text": TEXT}).encode()
+        file = uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename="mine.jsonl")
+    return Ids(user.id, voice.id, sample_id, run.id, key.id, file.id)
 
 
 def everything(storage: Storage) -> list[list[tuple[object, ...]]]:
@@ -91,6 +101,9 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
         samples.delete_sample(session, owner.user, owner.voice, last)  # its text is what add_sample adds
     names = sorted((*WITH_SESSION, *WITHOUT_SESSION), key=lambda name: name.startswith("delete"))
     order = [name for name in names if name != "delete_voice"] + ["delete_voice"]
+    for early in ("resume_run", "pause_run"):  # before it is cancelled
+        order.remove(early)
+        order.insert(0, early)
     order.remove("use_version")
     order.insert(-1, "use_version")  # switches the voice off
     assert [name for name in order if is_not_found(storage, name, owner.user, owner)] == []
@@ -98,7 +111,7 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
 
 @pytest.mark.parametrize("odd", ["", "voice-\x00", "\ud800", "x" * 5000, "' OR 1=1 --", "%", "ﬃ\u202e"])
 def test_odd_ids_are_not_found_and_nothing_worse(storage: Storage, owner: Ids, odd: str) -> None:
-    odd_ids = Ids(odd, odd, odd, odd, odd, 10**30)
+    odd_ids = Ids(odd, odd, odd, odd, odd, odd, 10**30)
     names = [*WITH_SESSION, *WITHOUT_SESSION]
     assert [name for name in names if not is_not_found(storage, name, owner.user, odd_ids)] == []
     for version in (0, -1, 2**31, 2**63, 10**30):

@@ -142,11 +142,11 @@ def test_a_running_run_is_asked_to_stop_and_its_worker_hears_it(storage: Storage
     run = factories.make_run(storage, user, voice)
     held = factories.start_run(storage, run)
     with storage.database.session() as session:
-        assert run_claims.heartbeat(session, held, 60) is False
+        assert run_claims.heartbeat(session, held, 60) is None
     asked = cancel(storage, run)
     assert (asked.state, asked.cancel_requested) == ("running", True)
     with storage.database.session() as session:
-        assert run_claims.heartbeat(session, held, 60) is True
+        assert run_claims.heartbeat(session, held, 60) == "cancel"
         run_claims.finish(session, held, state="cancelled")
     assert read(storage, run).state == "cancelled"
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from storage import base_models, checkpoints, prefixes, tuning_runs, voices
+from storage import base_models, checkpoints, prefixes, run_claims, tuning_runs, voices
 from storage.errors import NoPublishedVersion
 from storage.models import TuningCheckpoint
 from tests.tiny_model import make_prefix
@@ -244,6 +245,53 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_to_the_very_same_prefix(
     one, other = published(long_enough, asked), published(long_enough, undisturbed)
     for tensor, twin in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True):
         torch.testing.assert_close(tensor, twin, rtol=0, atol=0)
+
+
+def test_a_paused_run_keeps_its_checkpoint_and_goes_on_to_the_very_same_prefix(bench: Bench) -> None:
+    slowly = replace(bench, settings=replace(QUICK, max_steps=200, epochs=10_000, patience=200))
+    asked, undisturbed = ask(bench.storage), ask(bench.storage)
+    thread = tune_beside(slowly, asked)
+    act_on(asked, tuning_runs.pause_run)
+    thread.join()
+    paused = asked.run()
+    assert (paused.state, paused.attempts, paused.lease_until) == ("paused", 0, None)
+    assert 0 < paused.step < 200
+    assert asked.has_checkpoint()
+    assert asked.messages()[-1] == run_claims.PAUSED
+    tune(slowly, asked.run_id)
+    assert asked.run().state == "paused", "nobody claims it"
+    act_on(asked, tuning_runs.resume_run)
+    tune(slowly, asked.run_id)
+    tune(slowly, undisturbed.run_id)
+    assert any(message.startswith("Went on from step") for message in asked.messages())
+    assert (asked.run().state, asked.run().attempts) == ("succeeded", 1)
+    one, other = published(slowly, asked), published(slowly, undisturbed)
+    for tensor, twin in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True):
+        torch.testing.assert_close(tensor, twin, rtol=0, atol=0)
+
+
+def test_a_run_that_is_paused_while_it_is_judged_publishes_when_it_is_resumed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(bench.storage)
+    publish_prefix = prefixes.publish_prefix
+
+    def pause_first(*given: Any, **options: Any) -> Any:
+        act_on(asked, tuning_runs.pause_run)
+        return publish_prefix(*given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prefixes, "publish_prefix", pause_first)
+        tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().published) == ("paused", None)
+    act_on(asked, tuning_runs.resume_run)
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().published) == ("succeeded", True)
+
+
+def act_on(asked: Asked, act: Callable[..., Any]) -> None:
+    with asked.storage.database.session() as session:
+        act(session, user_id=asked.user.id, run_id=asked.run_id, actor_id=asked.user.id)
 
 
 def test_a_checkpoint_of_other_samples_is_not_used(bench: Bench) -> None:

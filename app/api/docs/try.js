@@ -49,9 +49,16 @@ function choose(entry) {
   const json = entry.operation.requestBody?.content?.["application/json"];
   byId("body-label").hidden = !json;
   byId("body").value = json ? JSON.stringify(json.example || {}, null, 2) : "";
+  byId("file-label").hidden = !formExample();
+  byId("file").value = "";
   byId("request").hidden = false;
   byId("answer").hidden = true;
   showRequest();
+}
+
+// The fields beside the file of an operation that takes one; undefined for the others.
+function formExample() {
+  return chosen.operation.requestBody?.content?.["multipart/form-data"]?.example;
 }
 
 function parameterField(parameter) {
@@ -77,7 +84,15 @@ function currentRequest() {
   if (!open) headers.Authorization = `Bearer ${byId("key").value.trim()}`;
   const withBody = !byId("body-label").hidden;
   if (withBody) headers["Content-Type"] = "application/json";
-  return { url, method: chosen.method, headers, body: withBody ? byId("body").value : undefined };
+  return { url, method: chosen.method, headers, body: withBody ? byId("body").value : chosenForm() };
+}
+
+function chosenForm() {
+  if (!formExample()) return undefined;
+  const form = new FormData();
+  for (const [name, value] of Object.entries(formExample())) form.set(name, value);
+  for (const file of byId("file").files) form.set("file", file);
+  return form;
 }
 
 function quoted(text) {
@@ -92,7 +107,9 @@ function showRequest() {
     const shown = name === "Authorization" ? '"Authorization: Bearer $IDIOLECT_KEY"' : quoted(`${name}: ${value}`);
     lines.push(`  -H ${shown}`);
   }
-  if (body !== undefined) lines.push(`  -d ${quoted(body)}`);
+  if (body instanceof FormData) {
+    for (const [name, value] of body) lines.push(`  -F ${quoted(`${name}=${value.name ? `@${value.name}` : value}`)}`);
+  } else if (body !== undefined) lines.push(`  -d ${quoted(body)}`);
   byId("curl").textContent = lines.join(" \\\n");
 }
 
@@ -147,6 +164,7 @@ function setBusy(busy) {
 byId("key").addEventListener("input", showRequest);
 byId("credentials").addEventListener("submit", (submitted) => submitted.preventDefault());
 byId("body").addEventListener("input", showRequest);
+byId("file").addEventListener("change", showRequest);
 byId("request").addEventListener("submit", send);
 byId("stop").addEventListener("click", () => running?.abort());
 fetch("openapi.json", { credentials: "omit" })

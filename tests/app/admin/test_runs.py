@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from storage import audit, tuning_runs
+from storage import audit, run_claims, tuning_runs
 from storage.models import TuningRun
 from tests.app.web.browser import Person
 from tests.app.web.training import begin, end, publish
@@ -99,6 +99,19 @@ def test_a_running_run_is_asked_to_stop(chief: Person, ada: Person) -> None:
     page = chief.browser.post(f"/admin/runs/{claim.run_id}/cancel", follow_redirects=True)
     assert "Cancelling" in page.text
     assert run_now(ada, claim.run_id).cancel_requested
+
+
+def test_a_paused_run_is_seen_and_can_be_cancelled(chief: Person, ada: Person) -> None:
+    claim = begin(ada)
+    with ada.storage.database.session() as session:
+        tuning_runs.pause_run(session, user_id=ada.user.id, run_id=claim.run_id, actor_id=ada.user.id)
+    assert "pause asked for" in chief.browser.get("/admin/runs").text
+    with ada.storage.database.session() as session:
+        run_claims.stop(session, claim)
+    assert claim.run_id in chief.browser.get("/admin/runs?state=paused").text
+    page = chief.browser.post(f"/admin/runs/{claim.run_id}/cancel", follow_redirects=True)
+    assert "Cancelled" in page.text
+    assert run_now(ada, claim.run_id).state == "cancelled"
 
 
 def test_cancelling_what_has_ended_is_a_sentence_and_changes_nothing(chief: Person, ada: Person) -> None:

@@ -29,7 +29,7 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/nothing", "/v1/voices/x/y/z", "/v1/files", "/static/x", "/v1//models", "/v1/voices/"]
+    "path", ["/", "/v1", "/v1/nothing", "/v1/voices/x/y/z", "/v1/embeddings", "/static/x", "/v1//models", "/v1/voices/"]
 )
 def test_an_unknown_url(api: Api, path: str) -> None:
     assert error_of(api.client().get(path), 404)["code"] == "not_found"

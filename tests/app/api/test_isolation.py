@@ -13,6 +13,7 @@ from storage import users
 from storage.models import PrefixVersion
 from tests.app.api.people import Api, Person, add_report, publish_random, write_samples
 from tests.app.api.test_errors import error_of
+from tests.app.api.test_files import send
 from tests.factories import SAMPLE_TEXTS
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -42,6 +43,8 @@ def belongings(api: Api, person: Person) -> dict[str, str]:
         "model_id": person.voice_id,
         "sample_id": sample,
         "run_id": run,
+        "job_id": run,
+        "file_id": send(api, person).json["id"],
         "version": "1",
     }
 
@@ -56,7 +59,7 @@ def test_every_route_with_a_foreign_id_is_a_404_like_an_unknown_one(api: Api, an
     checked = 0
     for method, rule in routes_with_ids(api):
         body = BODIES.get((method, rule))
-        for query in ("", "?stream=true") if rule.endswith("/events") else ("",):
+        for query in ("", "?stream=true") if rule.endswith("<run_id>/events") else ("",):
             messages = set()
             for ids in (foreign, unknown):
                 answer = api.call(ann, method, filled(rule, ids) + query, json=body)

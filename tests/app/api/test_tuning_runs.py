@@ -52,6 +52,19 @@ def test_a_run_needs_enough_text(api: Api, ann: Person) -> None:
     assert error["code"] == "invalid_sample"
 
 
+def test_a_run_is_paused_and_resumed_as_often_as_asked(api: Api, ann: Person) -> None:
+    write_samples(api.storage, ann)
+    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
+    for _ in range(2):
+        paused = api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/pause").json
+        assert (paused["state"], paused["pause_requested"], paused["queue_position"]) == ("paused", False, None)
+    for _ in range(2):
+        assert api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/resume").json["state"] == "queued"
+    api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/cancel")
+    for what in ("pause", "resume"):
+        assert error_of(api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/{what}"), 409)["code"] == "conflict"
+
+
 def test_a_waiting_run_is_cancelled_at_once_and_only_once(api: Api, ann: Person) -> None:
     write_samples(api.storage, ann)
     run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json

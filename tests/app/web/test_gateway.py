@@ -37,6 +37,15 @@ def test_every_method_is_passed_on_with_body_and_query(web: Flask, upstream: Ups
     assert (upstream.seen[0].method, upstream.seen[0].body) == (method, b"\x00raw")
 
 
+def test_a_training_file_passes_though_it_is_larger_than_other_bodies(web: Flask, upstream: Upstream) -> None:
+    files = {"file": ("mine.jsonl", b" " * (6 << 20))}
+    sent = httpx.Request("POST", "http://test", data={"purpose": "fine-tune"}, files=files)
+    given = {"data": sent.read(), "content_type": sent.headers["Content-Type"]}
+    assert web.test_client().open("/v1/files", method="POST", **given).status_code == 418
+    assert upstream.seen[0].body == sent.content
+    assert web.test_client().open("/v1/voices", method="POST", **given).status_code == 413
+
+
 def test_head_is_answered_without_a_body(web: Flask, upstream: Upstream) -> None:
     assert web.test_client().head("/v1/models").status_code == 418
     assert upstream.seen[0].method == "HEAD"

@@ -81,7 +81,31 @@ def test_a_training_run_is_stopped_after_its_step(ada: Person) -> None:
     done = ada.browser.post(f"/runs/{claim.run_id}/cancel", follow_redirects=True)
     assert "Stopping after the present step" in done.text
     with ada.storage.database.session() as session:
-        assert run_claims.heartbeat(session, claim, 60) is True
+        assert run_claims.heartbeat(session, claim, 60) == "cancel"
+
+
+def test_a_training_run_is_paused_after_its_step_and_resumed(ada: Person) -> None:
+    claim = begin(ada)
+    done = ada.browser.post(f"/runs/{claim.run_id}/pause", follow_redirects=True)
+    assert "Pausing after the present step" in done.text
+    assert "Stop training" in done.text
+    with ada.storage.database.session() as session:
+        run_claims.stop(session, claim)
+    page = ada.browser.get(ada.url).text
+    assert "Paused at step 30 of at most 200" in page
+    assert "Resume" in page
+    assert ">Pause<" not in page
+    done = ada.browser.post(f"/runs/{claim.run_id}/resume", follow_redirects=True)
+    assert "next in the queue" in done.text
+    assert newest(ada).state == "queued"
+    assert "Your training goes on when it does" in done.text  # no queue here
+
+
+def test_anothers_run_is_neither_paused_nor_resumed(ada: Person, bob: Person) -> None:
+    claim = begin(bob)
+    for what in ("pause", "resume"):
+        assert ada.browser.post(f"/runs/{claim.run_id}/{what}").status_code == 404
+    assert not newest(bob).pause_requested
 
 
 def test_an_ended_run_can_no_longer_be_stopped(ada: Person) -> None:

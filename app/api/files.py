@@ -1,0 +1,104 @@
+"""/v1/files: training files, one JSON object a line. A file is read whole and kept only if every line can be taken."""
+
+from io import BytesIO
+from typing import IO, Any
+
+from apiflask import APIBlueprint
+from flask import Request, Response, request
+
+from app.api import file_schemas as schemas
+from app.api.paging import page_of
+from app.api.services import caller, services
+from app.config import MULTIPART_BYTES
+from storage import uploads
+from storage.training_file import MAX_UPLOAD_BYTES
+
+blueprint = APIBlueprint("files", __name__, url_prefix="/v1/files", tag="Files")
+CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file as it was given", "content": {"application/jsonl": {"schema": {"type": "string"}}}}
+}
+
+
+class MemoryRequest(Request):
+    """A request whose uploads never touch a disk: what people wrote lies there sealed, or not at all."""
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        return BytesIO()
+
+
+@blueprint.before_request
+def _admit_a_whole_file() -> None:
+    """Files may be larger than other bodies; the gate has let this caller in."""
+    request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
+
+
+@blueprint.post("")
+@blueprint.input(schemas.NewFile, location="form_and_files", arg_name="body", example={"purpose": "fine-tune"})
+@blueprint.output(schemas.File)
+def create_file(body: schemas.NewFile) -> schemas.File:
+    """Upload a training file."""
+    storage, data = services().storage, body.file.read()
+    with storage.database.session() as session:
+        kept = uploads.add_upload(
+            session, storage.keys, user_id=caller().user_id, data=data, filename=body.file.filename or ""
+        )
+    return _shown(kept)
+
+
+@blueprint.get("")
+@blueprint.input(schemas.FileQuery, location="query", arg_name="query")
+@blueprint.output(schemas.FileList)
+def list_files(query: schemas.FileQuery) -> schemas.FileList:
+    """List your training files, newest first."""
+    storage = services().storage
+    with storage.database.reading() as session:
+        found = uploads.list_uploads(session, storage.keys, caller().user_id)
+    if query.purpose not in (None, "fine-tune"):
+        found = []
+    part, has_more = page_of(found if query.order == "desc" else found[::-1], query)
+    ids = [file.id for file in part]
+    return schemas.FileList(
+        data=[_shown(file) for file in part],
+        first_id=ids[0] if ids else None,
+        last_id=ids[-1] if ids else None,
+        has_more=has_more,
+    )
+
+
+@blueprint.get("/<file_id>")
+@blueprint.output(schemas.File)
+def get_file(file_id: str) -> schemas.File:
+    """Look at a training file."""
+    storage = services().storage
+    with storage.database.reading() as session:
+        return _shown(uploads.get_upload(session, storage.keys, caller().user_id, file_id))
+
+
+@blueprint.get("/<file_id>/content")
+@blueprint.doc(responses=CONTENT)
+def get_file_content(file_id: str) -> Response:
+    """Get a training file back as it was given."""
+    storage = services().storage
+    with storage.database.reading() as session:
+        data = uploads.read_upload(session, storage.keys, caller().user_id, file_id)
+    headers = {"Content-Disposition": f'attachment; filename="{file_id}.jsonl"', "X-Content-Type-Options": "nosniff"}
+    return Response(data, mimetype="application/jsonl", headers=headers)
+
+
+@blueprint.delete("/<file_id>")
+@blueprint.output(schemas.FileDeleted)
+def delete_file(file_id: str) -> schemas.FileDeleted:
+    """Delete a training file. Samples that a job has made of it stay with their voice."""
+    with services().storage.database.session() as session:
+        uploads.delete_upload(session, caller().user_id, file_id)
+    return schemas.FileDeleted(id=file_id)
+
+
+def _shown(file: uploads.StoredFile) -> schemas.File:
+    return schemas.File(id=file.id, bytes=file.num_bytes, created_at=int(file.created_at), filename=file.filename)
