@@ -6,9 +6,9 @@ that can't be proved to be its owner's, there is an error instead.
 
 from dataclasses import dataclass
 
-from app.api.completion_schemas import VoiceUsed
 from app.api.errors import missing
 from app.api.services import services
+from app.api.speaking_schemas import VoiceUsed
 from storage.errors import NotFound
 from storage.prefixes import load_prefix
 from tuning.errors import WrongBaseModel

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import torch
 
-from app.api import completions
+from app.api import spoken
 from app.api.factory import build
 from app.api.services import Services
 from app.config import AppConfig
@@ -157,7 +157,7 @@ def test_a_caller_that_hangs_up_frees_its_row(narrow: Api, ann: Person, stream: 
 def test_a_caller_that_hangs_up_while_it_waits_frees_its_place(
     narrow: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completions, "HUNG_UP_POLL_S", 0.02)
+    monkeypatch.setattr(spoken, "HUNG_UP_POLL_S", 0.02)
     with narrow.engine.submit([1], SamplingParams(temperature=1, max_tokens=240), None):
         connection = begin(narrow, ann)
         assert eventually(lambda: narrow.engine.figures().waiting == 1)
