@@ -22,8 +22,8 @@ class AppConfig:
 
     public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
-    max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
-    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
+    max_num_seqs: answers that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
+    max_waiting: answers that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
         API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).

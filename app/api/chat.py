@@ -39,22 +39,28 @@ def create_chat_completion(body: ChatRequest) -> Response:
 
 
 class _ChatCompletion(Answer):
-    """The first chunk has the role, the last one the reason."""
+    """Each answer's first chunk has the role, its last one the reason."""
 
     kind = "chatcmpl"
     prompt_param = "messages"
 
-    def worded(self, text: TextPiece) -> ChatCompletion:
-        choice = ChatChoice(message=AnswerMessage(content=text.text), finish_reason=text.finish_reason)
-        return ChatCompletion(**self.head, choices=[choice], usage=self.usage)
+    def worded(self, answers: list[TextPiece]) -> ChatCompletion:
+        choices = [
+            ChatChoice(
+                index=answer.index, message=AnswerMessage(content=answer.text), finish_reason=answer.finish_reason
+            )
+            for answer in answers
+        ]
+        return ChatCompletion(**self.head, choices=choices, usage=self.usage)
 
     def chunks(self, pieces: Iterable[TextPiece]) -> Iterator[ChatCompletionChunk]:
-        yield self._chunk(ChunkChoice(delta=Delta(role="assistant", content="")))
+        for index in range(self.count):
+            yield self._chunk(ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
         for piece in pieces:
             if piece.text:
-                yield self._chunk(ChunkChoice(delta=Delta(content=piece.text)))
+                yield self._chunk(ChunkChoice(index=piece.index, delta=Delta(content=piece.text)))
             if piece.finish_reason is not None:
-                yield self._chunk(ChunkChoice(delta=Delta(), finish_reason=piece.finish_reason))
+                yield self._chunk(ChunkChoice(index=piece.index, delta=Delta(), finish_reason=piece.finish_reason))
 
     def last_chunk(self) -> ChatCompletionChunk:
         return ChatCompletionChunk(**self.head, choices=[], usage=self.usage)

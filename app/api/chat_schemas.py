@@ -101,7 +101,7 @@ class AnswerMessage(Out):
 class ChatChoice(Out):
     """One answer to the conversation."""
 
-    index: int = 0
+    index: int
     message: AnswerMessage
     logprobs: None = None
     finish_reason: Literal["stop", "length"] | None
@@ -124,7 +124,7 @@ class Delta(Out):
 class ChunkChoice(Out):
     """A piece of one answer to the conversation."""
 
-    index: int = 0
+    index: int
     delta: Delta
     logprobs: None = None
     finish_reason: Literal["stop", "length"] | None = None

@@ -26,7 +26,7 @@ class CompletionRequest(Wish):
 class Choice(Out):
     """One continuation of the prompt, or a piece of one."""
 
-    index: int = 0
+    index: int
     text: str
     logprobs: None = None
     finish_reason: Literal["stop", "length"] | None

@@ -37,8 +37,8 @@ class _Completion(Answer):
     kind = "cmpl"
     prompt_param = "prompt"
 
-    def worded(self, text: TextPiece) -> Completion:
-        return self._completion([text], self.usage)
+    def worded(self, answers: list[TextPiece]) -> Completion:
+        return self._completion(answers, self.usage)
 
     def chunks(self, pieces: Iterable[TextPiece]) -> Iterator[Completion]:
         for piece in pieces:
@@ -48,7 +48,7 @@ class _Completion(Answer):
         return self._completion([], self.usage)
 
     def _completion(self, pieces: list[TextPiece], usage: Usage | None) -> Completion:
-        choices = [Choice(text=piece.text, finish_reason=piece.finish_reason) for piece in pieces]
+        choices = [Choice(index=piece.index, text=piece.text, finish_reason=piece.finish_reason) for piece in pieces]
         return Completion(**self.head, choices=choices, usage=usage)
 
 

@@ -133,11 +133,15 @@ def _of_serving(error: Exception) -> ApiError | None:
         case generation.PromptTooLong():
             return prompt_too_long(error, "prompt")
         case NoSeat():
-            message = f"You have {error.most} {error.what} open already, which is the most at once; let one end first."
+            message = (
+                f"You may have {error.most} {error.what} open at once, and this is one too many; let some end first."
+            )
             headers = {"Retry-After": "1"}
             return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
         case HouseFull():
             return _busy(f"{error} Try again in a moment.", "too_many_requests_in_all", retry_after_s=5)
+        case generation.TooManyAtOnce():
+            return refused(f"n: {error} Ask for fewer.", param="n")
         case generation.EngineFull():
             return _busy("Too many requests are being generated right now; try again in a moment.", "engine_full")
         case generation.EngineClosed() | generation.EngineFailed():

@@ -17,6 +17,7 @@ from pydantic_core.core_schema import no_info_after_validator_function
 
 from app.api.schemas import Body, Id, Out
 
+MAX_ANSWERS = 8
 MAX_STOPS = 4
 MAX_STOP_CHARS = 200
 MAX_TOP_K = 1000
@@ -62,7 +63,13 @@ class Wish(Body):
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)] | None = None
     user: str | None = Field(default=None, description="Accepted and not used.")
-    n: Annotated[Any, OnlyAt(1)] = None
+    n: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_ANSWERS,
+        description="So many independent answers, each of which counts as a generation of its own. With a seed, the "
+        "first answer is that of the seed itself, and each further one that of the next number.",
+    )
     logit_bias: Annotated[Any, OnlyAt({})] = None
     presence_penalty: Annotated[Any, OnlyAt(0)] = None
     frequency_penalty: Annotated[Any, OnlyAt(0)] = None
@@ -78,6 +85,11 @@ class Wish(Body):
     def stops(self) -> tuple[str, ...]:
         """The stop strings, none or more."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def num_answers(self) -> int:
+        """How many independent answers."""
+        return self.n or 1
 
     @property
     def include_usage(self) -> bool:

@@ -1,6 +1,6 @@
 """A spoken answer: what /v1/completions and /v1/chat/completions have in common, whole or in pieces.
 
-The way of a request: name -> prefix (app.api.speakers) -> engine -> text. A caller who hangs up frees its row. Knows
+The way of a request: name -> prefix (app.api.speakers) -> engine -> text. A caller who hangs up frees its rows. Knows
 nothing of how an endpoint words its answer; that is each Answer's own.
 """
 
@@ -52,8 +52,8 @@ class Answer(ABC):
         }
 
     @abstractmethod
-    def worded(self, text: TextPiece) -> Schema:
-        """The answer when all of its text is there, with `self.head` and `self.usage` in it."""
+    def worded(self, answers: list[TextPiece]) -> Schema:
+        """The answer when all of its texts are there, with `self.head` and `self.usage` in it."""
 
     @abstractmethod
     def chunks(self, pieces: Iterable[TextPiece]) -> Iterator[Schema]:
@@ -69,6 +69,11 @@ class Answer(ABC):
         return self._said_by_all
 
     @property
+    def count(self) -> int:
+        """How many answers there are."""
+        return self._text.count
+
+    @property
     def usage(self) -> Usage:
         """Tokens read, and written so far."""
         written = self._text.num_tokens
@@ -78,9 +83,10 @@ class Answer(ABC):
 
     def whole(self) -> dict[str, Any]:
         """The answer's JSON once it has ended."""
-        pieces = list(self._text)
-        reason = pieces[-1].finish_reason if pieces else None
-        return self.worded(TextPiece("".join(piece.text for piece in pieces), reason)).model_dump(mode="json")
+        pieces: list[list[TextPiece]] = [[] for _ in range(self.count)]
+        for piece in self._text:
+            pieces[piece.index].append(piece)
+        return self.worded([_joined(index, parts) for index, parts in enumerate(pieces)]).model_dump(mode="json")
 
     def events(self, *, include_usage: bool) -> Iterator[str]:
         """The answer as server-sent events: chunks, perhaps one with the usage, [DONE]; or an error that ends it."""
@@ -98,14 +104,15 @@ def speak(
     wish: Wish, kind: type[Answer], read_prompt: Callable[[BaseModel], list[int]], max_tokens: int | None
 ) -> Response:
     """Answer a request, whole or as a stream. max_tokens: None for as many as fit."""
-    with ExitStack() as held:  # the caller's seat and the row: given back here, or when a streamed answer is closed
-        held.enter_context(services().generations.one(caller().user_id))
+    with ExitStack() as held:  # the caller's seats and the rows: given back here, or when a streamed answer is closed
+        held.enter_context(services().generations.several(caller().user_id, wish.num_answers))
         base = services().base
         prompt = read_prompt(base)
         speaker = speaker_of(caller().user_id, wish.model)
-        stream = held.enter_context(_submit(prompt, _params(base, wish, max_tokens), speaker, kind.prompt_param))
-        note(voice=speaker.voice_id, version=speaker.version, prompt_tokens=len(prompt))
-        text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt)
+        params = _params(base, wish, max_tokens)
+        stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
+        note(voice=speaker.voice_id, version=speaker.version, prompt_tokens=len(prompt), answers=wish.num_answers)
+        text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
         answer = kind(text, len(prompt), speaker)
         if not wish.stream:
             return _headed(jsonify(answer.whole()), speaker)
@@ -123,6 +130,12 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
             f"and the prompt has at least {at_least} tokens. Shorten the prompt."
         )
         raise refused(message, param=param, code="context_length_exceeded")
+
+
+def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:
+    """One whole answer; without a reason where its caller has gone."""
+    reason = pieces[-1].finish_reason if pieces else None
+    return TextPiece("".join(piece.text for piece in pieces), reason, index)
 
 
 def _headed(response: Response, speaker: Speaker) -> Response:
@@ -147,13 +160,17 @@ class _Listened:
                 yield token
 
     def cancel(self) -> None:
-        """Give the row back."""
+        """Give the rows back."""
         self._stream.cancel()
 
+    def drop(self, index: int) -> None:
+        """Give one answer's row back."""
+        self._stream.drop(index)
 
-def _submit(prompt: list[int], params: SamplingParams, speaker: Speaker, param: str) -> GenerationStream:
+
+def _submit(prompt: list[int], params: SamplingParams, speaker: Speaker, count: int, param: str) -> GenerationStream:
     try:
-        return services().engine.submit(prompt, params, speaker.prefix)
+        return services().engine.submit(prompt, params, speaker.prefix, count)
     except PromptTooLong as long:
         raise prompt_too_long(long, param) from long
     except ValueError as wrong:  # ids that are in no vocabulary

@@ -11,12 +11,12 @@ from threading import Condition, Thread
 
 from torch import Tensor
 
-from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
+from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, TooManyAtOnce, WrongPrefix
 from app.generation.kv_cache import KVCache
 from app.generation.model_runner import ModelRunner
 from app.generation.sampling import SamplingParams, sample
 from app.generation.scheduler import Scheduler
-from app.generation.sequence import GenerationStream, Sequence
+from app.generation.sequence import Events, GenerationStream, Sequence
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
 
@@ -30,7 +30,7 @@ PREFILL_CHUNK_CPU, PREFILL_CHUNK_ACCELERATOR = 64, 512
 class EngineFigures:
     """What the engine is doing now, and has done since its start.
 
-    running, waiting: requests with a row, and without one yet; healthy: False once the loop has broken or was closed.
+    running, waiting: answers with a row, and without one yet; healthy: False once the loop has broken or was closed.
     kv_cache_bytes: memory of the K/V buffers; steps, generated_tokens, finished_requests: totals.
     """
 
@@ -49,7 +49,7 @@ class EngineFigures:
 class Engine:
     """Continuous batching of many users' requests on one frozen model.
 
-    max_num_seqs: requests that run together, each with a row of its own; max_waiting: requests that may wait for one.
+    max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     prefill_chunk: prompt tokens cached between two decode steps (default: 64 on a CPU, 512 elsewhere).
     """
@@ -97,24 +97,34 @@ class Engine:
         else:
             thread.join()
 
-    def submit(self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None) -> GenerationStream:
+    def submit(
+        self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None, count: int = 1
+    ) -> GenerationStream:
         """Ask for an answer to a prompt, in the voice of a prefix or, with None, of the base model. From any thread.
 
-        Raises EngineFull, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a prompt that is
-        empty or holds ids that the model does not know.
+        count: so many independent answers, each with a row of its own; all of them get a place, or none.
+
+        Raises EngineFull, TooManyAtOnce, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a
+        prompt that is empty or holds ids that the model does not know.
         """
-        sequence = Sequence(prompt_token_ids, params, prefix, self._check(prompt_token_ids, prefix))
+        room, events = self._check(prompt_token_ids, prefix), Events()
+        sequences = [
+            Sequence(prompt_token_ids, params.of_answer(index), prefix, room, index, events) for index in range(count)
+        ]
+        places = self._cache.max_num_seqs + self._max_waiting
+        if count > places:
+            raise TooManyAtOnce(f"At most {places} answers at once.")
         with self._door:
             if self._end is not None:
                 raise self._end()
             if self._closing:
                 raise EngineClosed
-            if self._num_open >= self._cache.max_num_seqs + self._max_waiting:
+            if self._num_open + count > places:
                 raise EngineFull("Too many requests are waiting. Try again in a moment.")
-            self._num_open += 1
-            self._arrived.append(sequence)
+            self._num_open += count
+            self._arrived.extend(sequences)
             self._door.notify()
-        return GenerationStream(sequence)
+        return GenerationStream(*sequences)
 
     def figures(self) -> EngineFigures:
         """A snapshot. From any thread, never blocked by a step."""

@@ -6,7 +6,7 @@ batch. Knows nothing of rows' owners, text or the K/V cache.
 
 import math
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,13 @@ class SamplingParams:
             raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
         if self.seed is not None and self.seed not in SEEDS:
             raise ValueError(f"seed must fit into 64 bits, {self.seed} does not")
+
+    def of_answer(self, index: int) -> "SamplingParams":
+        """The parameters of one of several answers: the first has the seed itself, each further one the next number."""
+        if self.seed is None or index == 0:
+            return self
+        seed = self.seed + index
+        return replace(self, seed=seed if seed in SEEDS else seed - 2**64)
 
     @property
     def greedy(self) -> bool:

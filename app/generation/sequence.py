@@ -22,10 +22,22 @@ class Token:
     """One new token. The last one of an answer carries the reason.
 
     "stop": this token is one of the stop tokens, and no part of the text; "length": max_tokens or the room is spent.
+    index: of which of the answers to one request it is.
     """
 
     id: int
     finish_reason: FinishReason | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An answer's end without a last token: its caller had gone."""
+
+    index: int
+
+
+Events = SimpleQueue[Token | Cut | EngineError]
 
 
 class Sequence:
@@ -34,9 +46,18 @@ class Sequence:
     prompt: the prompt's token ids; num_virtual_tokens: positions that the prefix takes in the row.
     length: positions of the row that are filled, the prefix's included; row: its row in the cache, None while it waits.
     max_new_tokens: the asked ceiling, cut to the room that is left.
+    index, events: where a request has several answers, each has a number, and all share one queue.
     """
 
-    def __init__(self, prompt: list[int], params: SamplingParams, prefix: Prefix | None, room: int) -> None:
+    def __init__(
+        self,
+        prompt: list[int],
+        params: SamplingParams,
+        prefix: Prefix | None,
+        room: int,
+        index: int = 0,
+        events: Events | None = None,
+    ) -> None:
         self.prompt = list(prompt)
         self.params = params
         self.prefix = prefix
@@ -48,7 +69,8 @@ class Sequence:
         self.num_generated = 0
         self.finished = False
         self.cancelled = False
-        self.events: SimpleQueue[Token | EngineError | None] = SimpleQueue()
+        self.index = index
+        self.events: Events = SimpleQueue() if events is None else events
         self._stop_token_ids = frozenset(params.stop_token_ids)
         self._uniforms = [] if params.greedy else uniform_numbers(params.seed, self.max_new_tokens)
 
@@ -77,25 +99,26 @@ class Sequence:
         elif self.num_generated >= self.max_new_tokens:
             reason = "length"
         self.finished = reason is not None
-        return Token(token_id, reason)
+        return Token(token_id, reason, self.index)
 
     def end(self, error: EngineError | None = None) -> None:
         """Nothing more will come: wake the caller, with `error` if that is why."""
         self.finished = True
-        self.events.put(error)
+        self.events.put(error or Cut(self.index))
 
 
 class GenerationStream:
-    """What a caller holds of its request: an iterator of Token that blocks for the next one.
+    """What a caller holds of its request: an iterator of Token that blocks for the next one, of whichever answer.
 
-    Ends after the token with a finish_reason, or early and without one after cancel(). Raises EngineClosed or
-    EngineFailed when the engine ends first. For one reading thread; cancel() may come from any.
-    As a context manager it cancels on the way out, so that a caller that fails never keeps its row.
+    Ends when each answer has ended: after its token with a finish_reason, or early and without one after cancel().
+    Raises EngineClosed or EngineFailed when the engine ends first. For one reading thread; cancel() may come from any.
+    As a context manager it cancels on the way out, so that a caller that fails never keeps its rows.
     """
 
-    def __init__(self, sequence: Sequence) -> None:
-        self._sequence = sequence
-        self._ended = False
+    def __init__(self, *sequences: Sequence) -> None:
+        self._sequences = sequences
+        self._events = sequences[0].events
+        self._open = {sequence.index for sequence in sequences}
 
     def __iter__(self) -> Iterator[Token]:
         return self
@@ -108,25 +131,36 @@ class GenerationStream:
 
     @property
     def ended(self) -> bool:
-        """Whether the last token, or the end without one, has been read."""
-        return self._ended
+        """Whether the last token of each answer, or its end without one, has been read."""
+        return not self._open
 
     def next_within(self, seconds: float | None) -> Token | None:
         """The next token, or None when there is none so soon (or, if it has `ended`, ever). None seconds: no limit."""
-        if self._ended:
-            return None
-        try:
-            event = self._sequence.events.get(timeout=seconds)
-        except Empty:
-            return None
-        self._ended = not isinstance(event, Token) or event.finish_reason is not None
-        if isinstance(event, EngineError):
-            raise event
-        return event
+        while self._open:
+            try:
+                event = self._events.get(timeout=seconds)
+            except Empty:
+                return None
+            if isinstance(event, EngineError):
+                self._open.clear()
+                raise event
+            if event.index not in self._open:
+                continue  # of an answer that the reader has done with
+            if isinstance(event, Cut) or event.finish_reason is not None:
+                self._open.remove(event.index)
+            if isinstance(event, Token):
+                return event
+        return None
 
     def cancel(self) -> None:
-        """Stop generating: the row is free at the engine's next step. Harmless when all is over."""
-        self._sequence.cancelled = True
+        """Stop generating: the rows are free at the engine's next step. Harmless when all is over."""
+        for sequence in self._sequences:
+            sequence.cancelled = True
+
+    def drop(self, index: int) -> None:
+        """Have done with one of the answers: stop generating it, read no more of it. For the reading thread alone."""
+        self._sequences[index].cancelled = True
+        self._open.discard(index)
 
     def __enter__(self) -> Self:
         return self

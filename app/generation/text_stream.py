@@ -27,13 +27,20 @@ class TokenSource(Protocol):
     def cancel(self) -> None:
         """Stop generating."""
 
+    def drop(self, index: int) -> None:
+        """Stop generating one of the answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """The next part of an answer. Only the last piece carries a reason; its text may be empty."""
+    """The next part of an answer. Only its last piece carries a reason; its text may be empty.
+
+    index: of which of the answers to one request it is.
+    """
 
     text: str
     finish_reason: FinishReason | None = None
+    index: int = 0
 
 
 class Detokenizer:
@@ -119,12 +126,32 @@ class StopStrings:
         return text
 
 
-class TextStream:
-    """An answer as an iterator of TextPiece; the last one carries the finish_reason.
+class _Written:
+    """One answer's text so far."""
 
-    A stop string ends the answer just before it, with reason "stop", and cancels the generation. Bytes at the very end
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], prompt_token_ids: Sequence[int]
+    ) -> None:
+        self._text = Detokenizer(tokenizer, prompt_token_ids)
+        self._stop = StopStrings(stop)
+        self.ended = False
+
+    def push(self, token: Token) -> TextPiece | None:
+        """What can be shown with this token; None where that is nothing. `ended` is set with the last piece."""
+        text = self._stop.push("" if token.finish_reason == "stop" else self._text.push(token.id))
+        reason: FinishReason | None = "stop" if self._stop.found else token.finish_reason
+        if reason is not None and not self._stop.found:
+            text += self._stop.flush()
+        self.ended = reason is not None
+        return TextPiece(text, reason, token.index) if text or self.ended else None
+
+
+class TextStream:
+    """The answers to one request as an iterator of TextPiece; each one's last piece carries its finish_reason.
+
+    A stop string ends an answer just before it, with reason "stop", and cancels its generation. Bytes at the very end
     that are no whole character are left out. close() (or leaving the `with` block) cancels the generation, too.
-    num_tokens: tokens read so far, the end token included.
+    num_tokens: tokens read so far, of all answers, end tokens included; count: how many answers there are.
     """
 
     def __init__(
@@ -133,11 +160,12 @@ class TextStream:
         tokenizer: PreTrainedTokenizerBase,
         stop: Sequence[str] = (),
         prompt_token_ids: Sequence[int] = (),
+        count: int = 1,
     ) -> None:
         self.num_tokens = 0
+        self.count = count
         self._tokens = tokens
-        self._text = Detokenizer(tokenizer, prompt_token_ids)
-        self._stop = StopStrings(stop)
+        self._answers = [_Written(tokenizer, stop, prompt_token_ids) for _ in range(count)]
         self._pieces = self._read()
 
     def __iter__(self) -> Iterator[TextPiece]:
@@ -157,15 +185,15 @@ class TextStream:
         self.close()
 
     def _read(self) -> Iterator[TextPiece]:
+        left = self.count
         for token in self._tokens:
             self.num_tokens += 1
-            text = self._stop.push("" if token.finish_reason == "stop" else self._text.push(token.id))
-            if self._stop.found:
-                self._tokens.cancel()
-                yield TextPiece(text, "stop")
+            answer = self._answers[token.index]
+            piece = answer.push(token)
+            if answer.ended:
+                self._tokens.drop(token.index)
+                left -= 1
+            if piece is not None:
+                yield piece
+            if not left:
                 return
-            if token.finish_reason is not None:
-                yield TextPiece(text + self._stop.flush(), token.finish_reason)
-                return
-            if text:
-                yield TextPiece(text)

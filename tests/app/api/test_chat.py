@@ -151,6 +151,27 @@ def test_answers_and_chunks_are_as_the_document_says(talking: Api, ann: Person) 
             Draft202012Validator({**schema, "components": document["components"]}).validate(answer)
 
 
+def test_several_answers_are_what_their_seeds_give_alone_whole_or_in_pieces(
+    talking: Api, client: openai.OpenAI, ann: Person
+) -> None:
+    asked: Any = {"model": talking.base.name, "messages": TALK, "max_tokens": 16, "temperature": 1}
+    alone = [client.chat.completions.create(**asked, seed=seed) for seed in (7, 8, 9)]
+    several = client.chat.completions.create(**asked, seed=7, n=3)
+    said = [one.choices[0].message.content for one in alone]
+    assert [choice.message.content for choice in several.choices] == said
+    assert [choice.index for choice in several.choices] == [0, 1, 2]
+    assert several.usage is not None
+    assert several.usage.prompt_tokens == alone[0].usage.prompt_tokens  # type: ignore[union-attr]
+    assert several.usage.completion_tokens == sum(one.usage.completion_tokens for one in alone)  # type: ignore[union-attr]
+    read: dict[int, list[Any]] = {0: [], 1: [], 2: []}
+    for chunk in client.chat.completions.create(**asked, seed=7, n=3, stream=True):
+        read[chunk.choices[0].index].append(chunk.choices[0])
+    for index, choices in read.items():
+        assert choices[0].delta.role == "assistant"
+        assert "".join(choice.delta.content or "" for choice in choices) == said[index]
+        assert [choice.finish_reason for choice in choices][-1] == several.choices[index].finish_reason
+
+
 def test_an_answer_ends_before_a_stop_string(talking: Api, ann: Person) -> None:
     whole = chat(talking, ann, max_tokens=30).json["choices"][0]["message"]["content"]
     cut = chat(talking, ann, max_tokens=30, stop=whole[4:7]).json["choices"][0]
@@ -202,7 +223,7 @@ def test_a_conversation_that_the_template_does_not_take_is_refused(
         ({"logit_bias": {"5": 1}}, "logit_bias", "invalid_value"),
         ({"frequency_penalty": 1}, "frequency_penalty", "invalid_value"),
         ({"logprobs": True}, "logprobs", "invalid_value"),
-        ({"n": 2}, "n", "invalid_value"),
+        ({"n": 9}, "n", "invalid_value"),
         ({"n": True}, "n", "invalid_value"),
         ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "invalid_value"),
         ({"prompt": "x"}, "prompt", "unknown_parameter"),

@@ -19,6 +19,7 @@ from app.generation.engine import Engine
 from app.generation.sampling import SamplingParams
 from tests.app.api.people import Api, Person, publish, publish_random
 from tests.app.api.server_thread import served
+from tests.app.api.test_errors import error_of
 from tests.tiny_model import make_prefix
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
@@ -202,6 +203,20 @@ def test_a_full_engine_is_503_with_retry_after(narrow: Api, ann: Person) -> None
     assert refused.status_code == 503
     assert refused.json["error"]["code"] == "engine_full"
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_more_answers_than_an_engine_ever_takes_are_a_400(narrow: Api, ann: Person) -> None:
+    error = error_of(narrow.complete(ann, narrow.base.name, n=3), 400)
+    assert error["param"] == "n"
+    assert "2" in error["message"]
+    assert len(narrow.complete(ann, narrow.base.name, n=2).json["choices"]) == 2
+
+
+def test_a_caller_that_hangs_up_frees_the_rows_of_all_answers(narrow: Api, ann: Person) -> None:
+    connection = begin(narrow, ann, stream=True, n=2)
+    assert connection.recv(4000).startswith(b"HTTP/1.1 200")
+    connection.close()
+    assert eventually(lambda: narrow.engine.figures().running + narrow.engine.figures().waiting == 0)
 
 
 def test_a_stream_cut_by_a_stopping_server_says_so_in_its_last_event(narrow: Api, ann: Person) -> None:

@@ -57,6 +57,22 @@ def test_streams_the_same_text_with_usage_at_the_end(api: Api, client_of: Client
     assert {chunk.id for chunk in chunks} == {chunks[0].id}
 
 
+def test_reads_several_answers_whole_and_in_pieces(api: Api, client_of: ClientOf, ann: Person) -> None:
+    publish_random(api, ann)
+    client = client_of(ann.key)
+    asked = {"model": ann.voice_id, "prompt": "My day", "max_tokens": 16, "seed": 3}
+    alone = [
+        client.completions.create(**asked | {"seed": seed}).choices[0].text  # type: ignore[call-overload]
+        for seed in (3, 4)
+    ]
+    whole = client.completions.create(**asked, n=2)  # type: ignore[call-overload]
+    assert [(choice.index, choice.text) for choice in whole.choices] == list(enumerate(alone))
+    read = {0: "", 1: ""}
+    for chunk in client.completions.create(**asked, n=2, stream=True):  # type: ignore[call-overload]
+        read[chunk.choices[0].index] += chunk.choices[0].text
+    assert [read[0], read[1]] == alone
+
+
 def test_meets_400_for_a_prompt_longer_than_the_context(api: Api, client_of: ClientOf, ann: Person) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client_of(ann.key).completions.create(model=api.base.name, prompt="x" * 400)
