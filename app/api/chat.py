@@ -16,6 +16,7 @@ from app.api.chat_schemas import (
     Delta,
 )
 from app.api.errors import refused
+from app.api.logprobs import ChatLogprobs, chat_logprobs
 from app.api.spoken import Answer, refuse_what_cannot_fit, speak
 from app.generation.text_stream import TextPiece
 from tuning.base_model import BaseModel
@@ -47,7 +48,10 @@ class _ChatCompletion(Answer):
     def worded(self, answers: list[TextPiece]) -> ChatCompletion:
         choices = [
             ChatChoice(
-                index=answer.index, message=AnswerMessage(content=answer.text), finish_reason=answer.finish_reason
+                index=answer.index,
+                message=AnswerMessage(content=answer.text),
+                logprobs=self._told(answer),
+                finish_reason=answer.finish_reason,
             )
             for answer in answers
         ]
@@ -57,13 +61,17 @@ class _ChatCompletion(Answer):
         for index in range(self.count):
             yield self._chunk(ChunkChoice(index=index, delta=Delta(role="assistant", content="")))
         for piece in pieces:
-            if piece.text:
-                yield self._chunk(ChunkChoice(index=piece.index, delta=Delta(content=piece.text)))
+            if piece.text or piece.tokens:
+                delta = Delta(content=piece.text)
+                yield self._chunk(ChunkChoice(index=piece.index, delta=delta, logprobs=self._told(piece)))
             if piece.finish_reason is not None:
                 yield self._chunk(ChunkChoice(index=piece.index, delta=Delta(), finish_reason=piece.finish_reason))
 
     def last_chunk(self) -> ChatCompletionChunk:
         return ChatCompletionChunk(**self.head, choices=[], usage=self.usage)
+
+    def _told(self, piece: TextPiece) -> ChatLogprobs | None:
+        return chat_logprobs(self.token_texts, piece.tokens) if self.token_texts else None
 
     def _chunk(self, choice: ChunkChoice) -> ChatCompletionChunk:
         return ChatCompletionChunk(**self.head, choices=[choice])

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from app.api.logprobs import MAX_LOGPROBS, ChatLogprobs
 from app.api.schemas import Body, Out, Text
 from app.api.speaking_schemas import Answered, OnlyAt, Wish
 
@@ -55,8 +56,12 @@ class ChatRequest(Wish):
         default=None, ge=1, description="At most so many new tokens; as many as fit if not given."
     )
     max_tokens: int | None = Field(default=None, ge=1, description="An older name of max_completion_tokens.")
-    logprobs: Annotated[Any, OnlyAt(False)] = None
-    top_logprobs: Annotated[Any, OnlyAt(0)] = None
+    logprobs: bool | None = Field(
+        default=None, description="How likely each token was. Refused where it is switched off."
+    )
+    top_logprobs: int | None = Field(
+        default=None, ge=0, le=MAX_LOGPROBS, description="And so many of the likeliest tokens; with logprobs: true."
+    )
     tools: Annotated[Any, OnlyAt([])] = None
     tool_choice: Annotated[Any, OnlyAt("none", "auto")] = None
     parallel_tool_calls: Annotated[Any, OnlyAt(True, False)] = None
@@ -78,6 +83,18 @@ class ChatRequest(Wish):
         if ceiling is not None and info.data.get("max_completion_tokens") not in (None, ceiling):
             raise ValueError("this and max_completion_tokens say different things; send one of them")
         return ceiling
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _beside_logprobs(cls, count: int | None, info: ValidationInfo) -> int | None:
+        if count and not info.data.get("logprobs"):
+            raise ValueError("goes with logprobs: true only")
+        return count
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """So many of the likeliest tokens; None: nothing of that kind."""
+        return (self.top_logprobs or 0) if self.logprobs else None
 
     @property
     def ceiling(self) -> int | None:
@@ -103,7 +120,7 @@ class ChatChoice(Out):
 
     index: int
     message: AnswerMessage
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: Literal["stop", "length"] | None
 
 
@@ -126,7 +143,7 @@ class ChunkChoice(Out):
 
     index: int
     delta: Delta
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: Literal["stop", "length"] | None = None
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from app.api.logprobs import MAX_LOGPROBS, CompletionLogprobs
 from app.api.schemas import Out, Text
 from app.api.speaking_schemas import Answered, OnlyAt, Wish
 
@@ -17,10 +18,20 @@ class CompletionRequest(Wish):
         default="", description="A text, or token ids, or a list of exactly one of these."
     )
     max_tokens: int | None = Field(default=None, ge=1, description="At most so many new tokens; 16 if not given.")
-    logprobs: Annotated[Any, OnlyAt()] = None
+    logprobs: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_LOGPROBS,
+        description="How likely each token was, and so many of the likeliest. Refused where it is switched off.",
+    )
     best_of: Annotated[Any, OnlyAt(1)] = None
     echo: Annotated[Any, OnlyAt(False)] = None
     suffix: Annotated[Any, OnlyAt()] = None
+
+    @property
+    def num_logprobs(self) -> int | None:
+        """So many of the likeliest tokens; None: nothing of that kind."""
+        return self.logprobs
 
 
 class Choice(Out):
@@ -28,7 +39,7 @@ class Choice(Out):
 
     index: int
     text: str
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: Literal["stop", "length"] | None
 
 

@@ -8,6 +8,7 @@ from flask import Response
 
 from app.api.completion_schemas import Choice, Completion, CompletionRequest
 from app.api.errors import refused
+from app.api.logprobs import completion_logprobs
 from app.api.speaking_schemas import Usage
 from app.api.spoken import Answer, refuse_what_cannot_fit, speak
 from app.generation.text_stream import TextPiece
@@ -48,8 +49,11 @@ class _Completion(Answer):
         return self._completion([], self.usage)
 
     def _completion(self, pieces: list[TextPiece], usage: Usage | None) -> Completion:
-        choices = [Choice(index=piece.index, text=piece.text, finish_reason=piece.finish_reason) for piece in pieces]
-        return Completion(**self.head, choices=choices, usage=usage)
+        return Completion(**self.head, choices=[self._choice(piece) for piece in pieces], usage=usage)
+
+    def _choice(self, piece: TextPiece) -> Choice:
+        told = completion_logprobs(self.token_texts, piece.tokens) if self.token_texts else None
+        return Choice(index=piece.index, text=piece.text, logprobs=told, finish_reason=piece.finish_reason)
 
 
 def _token_ids(base: BaseModel, prompt: str | list[str | list[int]] | list[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """What requests for text have in common, and what every answer says beside the text: the fields of /v1/completions and
 /v1/chat/completions alike, as OpenAI's clients send and read them."""
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -90,6 +91,11 @@ class Wish(Body):
     def num_answers(self) -> int:
         """How many independent answers."""
         return self.n or 1
+
+    @property
+    @abstractmethod
+    def num_logprobs(self) -> int | None:
+        """So many of the likeliest tokens; None: nothing of that kind."""
 
     @property
     def include_usage(self) -> bool:

@@ -15,6 +15,7 @@ from flask import Response, jsonify, request
 from pydantic import BaseModel as Schema
 
 from app.api.errors import prompt_too_long, refused
+from app.api.logprobs import refuse_logprobs_if_off
 from app.api.request_log import note
 from app.api.server_sent_events import DONE, error_event, event, event_stream
 from app.api.services import caller, services
@@ -25,6 +26,7 @@ from app.generation.errors import PromptTooLong
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import GenerationStream, Token
 from app.generation.text_stream import TextPiece, TextStream
+from app.generation.token_text import TokenTexts
 from storage.ids import new_id
 from tuning.base_model import BaseModel
 
@@ -34,15 +36,17 @@ HUNG_UP_POLL_S = 1.0  # while no token comes: a row waits, or a long prompt is r
 class Answer(ABC):
     """One answer on its way. A subclass puts it into its endpoint's words.
 
-    kind: what its id begins with; prompt_param: the field that its prompt came in.
+    kind: what its id begins with; prompt_param: the field that its prompt came in; token_texts: what tokens stand for,
+    where it is told how likely they are.
     """
 
     kind: ClassVar[str]
     prompt_param: ClassVar[str]
 
-    def __init__(self, text: TextStream, prompt_tokens: int, speaker: Speaker) -> None:
+    def __init__(self, text: TextStream, prompt_tokens: int, speaker: Speaker, token_texts: TokenTexts | None) -> None:
         self._text = text
         self._prompt_tokens = prompt_tokens
+        self.token_texts = token_texts
         self._said_by_all = {
             "id": new_id(self.kind),
             "created": int(time.time()),
@@ -104,6 +108,7 @@ def speak(
     wish: Wish, kind: type[Answer], read_prompt: Callable[[BaseModel], list[int]], max_tokens: int | None
 ) -> Response:
     """Answer a request, whole or as a stream. max_tokens: None for as many as fit."""
+    refuse_logprobs_if_off(wish.num_logprobs)
     with ExitStack() as held:  # the caller's seats and the rows: given back here, or when a streamed answer is closed
         held.enter_context(services().generations.several(caller().user_id, wish.num_answers))
         base = services().base
@@ -113,7 +118,8 @@ def speak(
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
         note(voice=speaker.voice_id, version=speaker.version, prompt_tokens=len(prompt), answers=wish.num_answers)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
-        answer = kind(text, len(prompt), speaker)
+        token_texts = services().token_texts if wish.num_logprobs is not None else None
+        answer = kind(text, len(prompt), speaker, token_texts)
         if not wish.stream:
             return _headed(jsonify(answer.whole()), speaker)
         response = _headed(event_stream(answer.events(include_usage=wish.include_usage)), speaker)
@@ -135,7 +141,8 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
 def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:
     """One whole answer; without a reason where its caller has gone."""
     reason = pieces[-1].finish_reason if pieces else None
-    return TextPiece("".join(piece.text for piece in pieces), reason, index)
+    tokens = tuple(token for piece in pieces for token in piece.tokens)
+    return TextPiece("".join(piece.text for piece in pieces), reason, index, tokens)
 
 
 def _headed(response: Response, speaker: Speaker) -> Response:
@@ -185,4 +192,5 @@ def _params(base: BaseModel, wish: Wish, max_tokens: int | None) -> SamplingPara
         seed=wish.seed,
         max_tokens=max_tokens or base.context_length,
         stop_token_ids=base.stop_token_ids,
+        logprobs=wish.num_logprobs,
     )

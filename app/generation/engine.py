@@ -13,6 +13,7 @@ from torch import Tensor
 
 from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, TooManyAtOnce, WrongPrefix
 from app.generation.kv_cache import KVCache
+from app.generation.logprobs import Logprobs, logprobs
 from app.generation.model_runner import ModelRunner
 from app.generation.sampling import SamplingParams, sample
 from app.generation.scheduler import Scheduler
@@ -196,13 +197,25 @@ class Engine:
             return
         params = [sequence.params for sequence in sequences]
         token_ids = sample(logits, params, [sequence.uniform for sequence in sequences])
-        for sequence, token_id in zip(sequences, token_ids, strict=True):
-            token = sequence.append(token_id)
+        told = self._logprobs(logits, params, token_ids)
+        for row, (sequence, token_id) in enumerate(zip(sequences, token_ids, strict=True)):
+            token = sequence.append(token_id, told.get(row))
             if sequence.finished:
                 self._scheduler.release(sequence)
                 self._leave()
             sequence.events.put(token)  # after its row is free: who reads the last token may count on it
         self._generated_tokens += len(sequences)
+
+    @staticmethod
+    def _logprobs(logits: Tensor, params: list[SamplingParams], token_ids: list[int]) -> dict[int, Logprobs]:
+        """Row -> how likely its token was, of those that ask for it."""
+        counts = {row: asked.logprobs for row, asked in enumerate(params) if asked.logprobs is not None}
+        if not counts:
+            return {}
+        rows = list(counts)
+        return dict(
+            zip(rows, logprobs(logits[rows], [token_ids[row] for row in rows], list(counts.values())), strict=True)
+        )
 
     def _leave(self) -> None:
         """A request is over: make room for another at the door."""

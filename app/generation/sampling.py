@@ -26,6 +26,7 @@ class SamplingParams:
     seed: the same seed and prompt give the same text; None draws a fresh one.
     max_tokens: ceiling of new tokens.
     stop_token_ids: tokens that end the answer, usually the tokenizer's EOS; none by default.
+    logprobs: tell how likely each token was, and that of so many of the likeliest; None tells nothing.
     """
 
     temperature: float = 1.0
@@ -34,6 +35,7 @@ class SamplingParams:
     seed: int | None = None
     max_tokens: int = 16
     stop_token_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
@@ -44,6 +46,8 @@ class SamplingParams:
             raise ValueError(f"top_k must be 0 (all tokens) or more, not {self.top_k}")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
+        if self.logprobs is not None and self.logprobs < 0:
+            raise ValueError(f"logprobs must be 0 or more, not {self.logprobs}")
         if self.seed is not None and self.seed not in SEEDS:
             raise ValueError(f"seed must fit into 64 bits, {self.seed} does not")
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from app.generation.errors import EngineError
+from app.generation.logprobs import Logprobs
 from app.generation.sampling import SamplingParams, uniform_numbers
 from tuning.prefix import Prefix
 
@@ -22,12 +23,13 @@ class Token:
     """One new token. The last one of an answer carries the reason.
 
     "stop": this token is one of the stop tokens, and no part of the text; "length": max_tokens or the room is spent.
-    index: of which of the answers to one request it is.
+    index: of which of the answers to one request it is; logprobs: how likely it was, where that was asked for.
     """
 
     id: int
     finish_reason: FinishReason | None = None
     index: int = 0
+    logprobs: Logprobs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Sequence:
         """The number in [0, 1) to be spent on the next token."""
         return self._uniforms[self.num_generated] if self._uniforms else 0.0
 
-    def append(self, token_id: int) -> Token:
+    def append(self, token_id: int, logprobs: Logprobs | None = None) -> Token:
         """Take in a new token and finish with the last one. The caller of this puts the Token among the events."""
         self.last_token_id = token_id
         self.num_generated += 1
@@ -99,7 +101,7 @@ class Sequence:
         elif self.num_generated >= self.max_new_tokens:
             reason = "length"
         self.finished = reason is not None
-        return Token(token_id, reason, self.index)
+        return Token(token_id, reason, self.index, logprobs)
 
     def end(self, error: EngineError | None = None) -> None:
         """Nothing more will come: wake the caller, with `error` if that is why."""
