@@ -140,8 +140,6 @@ def _of_serving(error: Exception) -> ApiError | None:
             return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
         case HouseFull():
             return _busy(f"{error} Try again in a moment.", "too_many_requests_in_all", retry_after_s=5)
-        case generation.TooManyAtOnce():
-            return refused(f"n: {error} Ask for fewer.", param="n")
         case generation.EngineFull():
             return _busy("Too many requests are being generated right now; try again in a moment.", "engine_full")
         case generation.EngineClosed() | generation.EngineFailed():

@@ -21,6 +21,7 @@ from app.api.schemas import Body, Id, Out
 MAX_ANSWERS = 8
 MAX_STOPS = 4
 MAX_STOP_CHARS = 200
+MAX_STRENGTH = 2
 MAX_TOP_K = 1000
 
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARS)]
@@ -61,6 +62,13 @@ class Wish(Body):
     temperature: float | None = Field(default=None, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=0, le=MAX_TOP_K, description="0: no limit. Not in OpenAI's API.")
+    voice_strength: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_STRENGTH,
+        description="How far the voice is followed from the base model (0) to itself (1, if not given) and beyond, on "
+        "the logarithms of probabilities. A strength between or beyond counts as two generations. Not in OpenAI's API.",
+    )
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)] | None = None
     user: str | None = Field(default=None, description="Accepted and not used.")
@@ -93,6 +101,11 @@ class Wish(Body):
         return self.n or 1
 
     @property
+    def strength(self) -> float:
+        """How far the voice is followed."""
+        return 1.0 if self.voice_strength is None else self.voice_strength
+
+    @property
     @abstractmethod
     def num_logprobs(self) -> int | None:
         """So many of the likeliest tokens; None: nothing of that kind."""
@@ -112,10 +125,11 @@ class Usage(Out):
 
 
 class VoiceUsed(Out):
-    """Whose voice spoke: the answer was made with this version."""
+    """Whose voice was asked for: the answer was made with this version, followed with this strength (0: not at all)."""
 
     voice: str
     version: int
+    strength: float
 
 
 class Answered(Out):

@@ -22,7 +22,7 @@ from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
 from app.callers import hung_up
-from app.generation.errors import PromptTooLong
+from app.generation.errors import PromptTooLong, TooManyAtOnce
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import GenerationStream, Token
 from app.generation.text_stream import TextPiece, TextStream
@@ -110,13 +110,14 @@ def speak(
     """Answer a request, whole or as a stream. max_tokens: None for as many as fit."""
     refuse_logprobs_if_off(wish.num_logprobs)
     with ExitStack() as held:  # the caller's seats and the rows: given back here, or when a streamed answer is closed
-        held.enter_context(services().generations.several(caller().user_id, wish.num_answers))
+        held.enter_context(services().generations.several(caller().user_id, _num_rows(wish)))
         base = services().base
         prompt = read_prompt(base)
-        speaker = speaker_of(caller().user_id, wish.model)
+        speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
-        note(voice=speaker.voice_id, version=speaker.version, prompt_tokens=len(prompt), answers=wish.num_answers)
+        note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength)
+        note(prompt_tokens=len(prompt), answers=wish.num_answers)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
         token_texts = services().token_texts if wish.num_logprobs is not None else None
         answer = kind(text, len(prompt), speaker, token_texts)
@@ -143,6 +144,12 @@ def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:
     reason = pieces[-1].finish_reason if pieces else None
     tokens = tuple(token for piece in pieces for token in piece.tokens)
     return TextPiece("".join(piece.text for piece in pieces), reason, index, tokens)
+
+
+def _num_rows(wish: Wish) -> int:
+    """Rows of the batch that this takes: a voice followed by more or less than itself has the base model beside it."""
+    led = wish.strength not in (0, 1) and wish.model != services().base.name
+    return wish.num_answers * (2 if led else 1)
 
 
 def _headed(response: Response, speaker: Speaker) -> Response:
@@ -175,13 +182,18 @@ class _Listened:
         self._stream.drop(index)
 
 
-def _submit(prompt: list[int], params: SamplingParams, speaker: Speaker, count: int, param: str) -> GenerationStream:
+def _submit(
+    prompt: list[int], params: SamplingParams, speaker: Speaker, count: int, prompt_param: str
+) -> GenerationStream:
     try:
         return services().engine.submit(prompt, params, speaker.prefix, count)
+    except TooManyAtOnce as many:
+        param = "n" if count > 1 else "voice_strength"
+        raise refused(f"{param}: {many}", param=param) from many
     except PromptTooLong as long:
-        raise prompt_too_long(long, param) from long
+        raise prompt_too_long(long, prompt_param) from long
     except ValueError as wrong:  # ids that are in no vocabulary
-        raise refused(str(wrong), param=param) from wrong
+        raise refused(str(wrong), param=prompt_param) from wrong
 
 
 def _params(base: BaseModel, wish: Wish, max_tokens: int | None) -> SamplingParams:
@@ -193,4 +205,5 @@ def _params(base: BaseModel, wish: Wish, max_tokens: int | None) -> SamplingPara
         max_tokens=max_tokens or base.context_length,
         stop_token_ids=base.stop_token_ids,
         logprobs=wish.num_logprobs,
+        voice_strength=wish.strength,
     )

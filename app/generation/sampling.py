@@ -26,6 +26,8 @@ class SamplingParams:
     seed: the same seed and prompt give the same text; None draws a fresh one.
     max_tokens: ceiling of new tokens.
     stop_token_ids: tokens that end the answer, usually the tokenizer's EOS; none by default.
+    voice_strength: how far the voice is followed from the base model (0) to the voice (1) and beyond, on
+        log-probabilities: base + strength * (voice - base).
     logprobs: tell how likely each token was, and that of so many of the likeliest; None tells nothing.
     """
 
@@ -36,6 +38,7 @@ class SamplingParams:
     max_tokens: int = 16
     stop_token_ids: tuple[int, ...] = ()
     logprobs: int | None = None
+    voice_strength: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
@@ -48,6 +51,8 @@ class SamplingParams:
             raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
         if self.logprobs is not None and self.logprobs < 0:
             raise ValueError(f"logprobs must be 0 or more, not {self.logprobs}")
+        if not (self.voice_strength >= 0 and math.isfinite(self.voice_strength)):
+            raise ValueError(f"voice_strength must be 0 or a positive number, not {self.voice_strength}")
         if self.seed is not None and self.seed not in SEEDS:
             raise ValueError(f"seed must fit into 64 bits, {self.seed} does not")
 
@@ -62,6 +67,15 @@ class SamplingParams:
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken, so that nothing is drawn."""
         return self.temperature < GREEDY_BELOW
+
+
+def followed(voice: Tensor, base: Tensor, strengths: Many[float]) -> Tensor:
+    """[rows, vocabulary] logits with and without a voice, one strength a row -> log-probabilities up to a constant."""
+    wide = torch.float64 if voice.dtype == torch.float64 else torch.float32
+    plain = torch.log_softmax(base.to(wide), dim=-1)
+    spoken = torch.log_softmax(voice.to(wide), dim=-1)
+    led = plain + torch.tensor(strengths, dtype=wide, device=voice.device)[:, None] * (spoken - plain)
+    return led.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # what both hold impossible
 
 
 def uniform_numbers(seed: int | None, count: int) -> list[float]:

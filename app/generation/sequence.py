@@ -5,7 +5,7 @@ model and no other request.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Literal, Self
@@ -49,6 +49,8 @@ class Sequence:
     length: positions of the row that are filled, the prefix's included; row: its row in the cache, None while it waits.
     max_new_tokens: the asked ceiling, cut to the room that is left.
     index, events: where a request has several answers, each has a number, and all share one queue.
+    twin: where a voice is followed by more or less than itself, the row beside it that has no prefix and is given the
+        same tokens. It is admitted, run and released together with this one, and nobody reads it.
     """
 
     def __init__(
@@ -65,6 +67,10 @@ class Sequence:
         self.prefix = prefix
         self.num_virtual_tokens = prefix.num_virtual_tokens if prefix is not None else 0
         self.max_new_tokens = min(params.max_tokens, room)
+        self.twin = Sequence(prompt, replace(params, temperature=0), None, room) if self._follows(params) else None
+        self.is_twin = False
+        if self.twin is not None:
+            self.twin.is_twin = True
         self.row: int | None = None
         self.length = self.num_virtual_tokens
         self.last_token_id = prompt[-1]
@@ -75,6 +81,14 @@ class Sequence:
         self.events: Events = SimpleQueue() if events is None else events
         self._stop_token_ids = frozenset(params.stop_token_ids)
         self._uniforms = [] if params.greedy else uniform_numbers(params.seed, self.max_new_tokens)
+
+    def _follows(self, params: SamplingParams) -> bool:
+        return self.prefix is not None and params.voice_strength != 1
+
+    @property
+    def rows(self) -> "tuple[Sequence, ...]":
+        """What takes a row of the cache for this answer: itself and its twin."""
+        return (self,) if self.twin is None else (self, self.twin)
 
     @property
     def num_prompt_left(self) -> int:
@@ -94,6 +108,8 @@ class Sequence:
     def append(self, token_id: int, logprobs: Logprobs | None = None) -> Token:
         """Take in a new token and finish with the last one. The caller of this puts the Token among the events."""
         self.last_token_id = token_id
+        if self.twin is not None:
+            self.twin.last_token_id = token_id
         self.num_generated += 1
         reason: FinishReason | None = None
         if token_id in self._stop_token_ids:

@@ -17,6 +17,7 @@ from tests.app.api.people import Api, Person, publish_random
 from tests.app.api.server_thread import served
 from tests.app.api.test_errors import error_of
 from tests.app.generation.alone import answer_alone
+from tests.app.generation.test_voice_strength import led_alone
 from tests.tiny_model import ASSISTANT, START, USER, make_tiny
 
 TALK = [
@@ -72,7 +73,9 @@ def test_the_base_model_and_a_voice_answer_as_generate_does(talking: Api, client
         assert completion.id.startswith("chatcmpl-")
         assert completion.usage is not None
         assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (len(prompt), len(ids))
-        assert completion.to_dict()["idiolect"] == ({"voice": model, "version": 1} if spoken_with else None)
+        assert completion.to_dict()["idiolect"] == (
+            {"voice": model, "version": 1, "strength": 1} if spoken_with else None
+        )
         assert answer.headers.get("x-idiolect-voice") == (model if spoken_with else None)
         said.append(completion.choices[0].message.content)
     assert said[0] != said[1]
@@ -172,6 +175,19 @@ def test_several_answers_are_what_their_seeds_give_alone_whole_or_in_pieces(
         assert [choice.finish_reason for choice in choices][-1] == several.choices[index].finish_reason
 
 
+def test_a_voice_is_followed_by_another_strength(talking: Api, client: openai.OpenAI, ann: Person) -> None:
+    prefix = publish_random(talking, ann)
+    prompt = talking.base.encode_conversation([(turn["role"], turn["content"]) for turn in TALK])
+    asked: Any = {"model": ann.voice_id, "messages": TALK, "temperature": 0, "max_tokens": 10}
+    for strength in (0, 1.7):
+        expected = led_alone(talking.base, prompt, prefix, strength, 10)
+        chunks = list(client.chat.completions.create(**asked, stream=True, extra_body={"voice_strength": strength}))
+        said = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+        assert said == talking.base.decode(expected).rstrip("\ufffd")
+        used: Any = [chunk.to_dict()["idiolect"] for chunk in chunks]
+        assert all(one == {"voice": ann.voice_id, "version": 1, "strength": strength} for one in used)
+
+
 def test_an_answer_ends_before_a_stop_string(talking: Api, ann: Person) -> None:
     whole = chat(talking, ann, max_tokens=30).json["choices"][0]["message"]["content"]
     cut = chat(talking, ann, max_tokens=30, stop=whole[4:7]).json["choices"][0]
@@ -226,6 +242,9 @@ def test_a_conversation_that_the_template_does_not_take_is_refused(
         ({"logprobs": True, "top_logprobs": 6}, "top_logprobs", "invalid_value"),
         ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"n": 9}, "n", "invalid_value"),
+        ({"voice_strength": 2.1}, "voice_strength", "invalid_value"),
+        ({"voice_strength": -1}, "voice_strength", "invalid_value"),
+        ({"voice_strength": "1"}, "voice_strength", "invalid_value"),
         ({"n": True}, "n", "invalid_value"),
         ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "invalid_value"),
         ({"prompt": "x"}, "prompt", "unknown_parameter"),

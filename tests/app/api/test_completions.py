@@ -98,7 +98,7 @@ def test_a_stream_is_events_then_done(api: Api, ann: Person) -> None:
     for event in events:
         chunk = json.loads(event.removeprefix("data: "))
         assert chunk["object"] == "text_completion"
-        assert chunk["idiolect"] == {"voice": ann.voice_id, "version": 1}
+        assert chunk["idiolect"] == {"voice": ann.voice_id, "version": 1, "strength": 1}
 
 
 def test_the_version_in_use_speaks_and_a_voice_switched_off_does_not(api: Api, ann: Person) -> None:
@@ -217,6 +217,13 @@ def test_a_caller_that_hangs_up_frees_the_rows_of_all_answers(narrow: Api, ann: 
     assert connection.recv(4000).startswith(b"HTTP/1.1 200")
     connection.close()
     assert eventually(lambda: narrow.engine.figures().running + narrow.engine.figures().waiting == 0)
+
+
+def test_a_strength_that_needs_more_rows_than_there_are_is_a_400(narrow: Api, ann: Person) -> None:
+    publish_random(narrow, ann)
+    error = error_of(narrow.complete(ann, ann.voice_id, voice_strength=1.5), 400)
+    assert error["param"] == "voice_strength"
+    assert narrow.complete(ann, ann.voice_id, voice_strength=0).status_code == 200
 
 
 def test_a_stream_cut_by_a_stopping_server_says_so_in_its_last_event(narrow: Api, ann: Person) -> None:

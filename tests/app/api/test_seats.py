@@ -13,7 +13,7 @@ from app.api.services import EXTENSION, Services
 from app.config import API_EVENT_STREAMS, AppConfig
 from app.seats import HouseFull, NoSeat, Seats
 from storage import api_keys
-from tests.app.api.people import Api, Person, write_samples
+from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.server_thread import served
 from tests.app.api.test_completions import begin, eventually
 from tests.app.api.test_errors import error_of
@@ -64,6 +64,14 @@ def test_several_seats_are_taken_and_given_back_together() -> None:
 def test_each_answer_of_several_takes_a_seat(crowded: Api, ann: Person) -> None:
     refused = crowded.complete(ann, crowded.base.name, n=2)
     assert error_of(refused, 429)["code"] == "too_many_requests_at_once"
+    assert generations(crowded).taken(ann.user_id) == 0
+
+
+def test_a_strength_that_takes_a_second_row_takes_a_second_seat(crowded: Api, ann: Person) -> None:
+    publish_random(crowded, ann)
+    for strength, status in ((0, 200), (0.5, 429), (1, 200)):
+        assert crowded.complete(ann, ann.voice_id, voice_strength=strength).status_code == status
+    assert crowded.complete(ann, crowded.base.name, voice_strength=0.5).status_code == 200
     assert generations(crowded).taken(ann.user_id) == 0
 
 

@@ -54,7 +54,7 @@ def test_all_of_them_get_a_place_or_none(make_engine: MakeEngine) -> None:
         engine.submit([5], WARM, None, count=3)
     assert engine.figures().waiting == 2
     engine.submit([5], WARM, None, count=2)
-    with pytest.raises(TooManyAtOnce, match="At most 4"):
+    with pytest.raises(TooManyAtOnce, match="5 rows of the batch, and there are at most 4"):
         engine.submit([5], WARM, None, count=5)
 
 
