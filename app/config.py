@@ -24,12 +24,13 @@ class AppConfig:
 
     public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
-    max_num_seqs: requests that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
-    max_waiting: requests that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
+    max_num_seqs: answers that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
+    max_waiting: answers that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
         API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
+    logprobs: "on" tells callers who ask how likely each token was, "off" refuses (IDIOLECT_LOGPROBS).
     trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
         (IDIOLECT_TRUSTED_PROXIES; 0: none, the headers are anybody's to send).
     """
@@ -41,6 +42,7 @@ class AppConfig:
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
     rate_limit_url: str = ""
+    logprobs: str = "off"
     trusted_proxies: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +53,8 @@ class AppConfig:
         ):
             if value < 1:
                 raise ConfigurationError(f"{name} must be at least 1, not {value}")
+        if self.logprobs not in ("on", "off"):
+            raise ConfigurationError(f"IDIOLECT_LOGPROBS must be on or off, not {self.logprobs!r}")
         if self.trusted_proxies < 0:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
         if self.max_waiting < 0:
@@ -87,6 +91,7 @@ class AppConfig:
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
             rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
+            logprobs=env.get("IDIOLECT_LOGPROBS", "") or cls.logprobs,
             trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),
         )
 

@@ -45,24 +45,30 @@ class Seats:
     @contextmanager
     def one(self, user_id: str) -> Iterator[None]:
         """A seat for as long as this is open. Raises NoSeat or HouseFull at once instead of waiting for one."""
+        with self.several(user_id, 1):
+            yield
+
+    @contextmanager
+    def several(self, user_id: str, count: int) -> Iterator[None]:
+        """The same for so many seats: all of them, or none."""
         with self._lock:
-            if self._taken[user_id] >= self._most:
+            if self._taken[user_id] + count > self._most:
                 raise NoSeat(self._most, self._what)
-            if self._in_all is not None and self._taken.total() >= self._in_all:
+            if self._in_all is not None and self._taken.total() + count > self._in_all:
                 raise HouseFull(self._what)
-            self._taken[user_id] += 1
+            self._taken[user_id] += count
         try:
             yield
         finally:
-            self._give_back(user_id)
+            self._give_back(user_id, count)
 
     def taken(self, user_id: str) -> int:
         """How many this person holds now."""
         with self._lock:
             return self._taken[user_id]
 
-    def _give_back(self, user_id: str) -> None:
+    def _give_back(self, user_id: str, count: int) -> None:
         with self._lock:
-            self._taken[user_id] -= 1
+            self._taken[user_id] -= count
             if not self._taken[user_id]:
                 del self._taken[user_id]  # people come and go; the table must not grow with them

@@ -130,6 +130,13 @@ class BaseModel:
             raise ValueError(f"{self.name} has no chat template")
         return self.chat.encode_request(prompt, at_most)
 
+    def encode_conversation(self, conversation: Sequence[tuple[str, str]]) -> list[int]:
+        """The same for role ("system", "user", "assistant") and text of each turn, and what leads to the next answer.
+        Raises ConversationRefused for one that the template does not take, ValueError without a chat template."""
+        if self.chat is None:
+            raise ValueError(f"{self.name} has no chat template")
+        return self.chat.encode_conversation(conversation)
+
     @property
     def answer_end_ids(self) -> tuple[int, ...]:
         """What follows an answer, its last token being the one that ends it; empty without a chat template."""

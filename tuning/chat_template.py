@@ -1,11 +1,14 @@
-"""ChatTemplate: what an instruct model's template puts around a request and after an answer, as token ids. Knows the
-tokenizer alone; control tokens spelled out in a request stay text, and the same request has the same ids every day."""
+"""ChatTemplate: what an instruct model's template puts around a request and after an answer, and around the turns of
+a conversation, as token ids. Knows the tokenizer alone; control tokens spelled out in what was said stay text, and the
+same words have the same ids every day."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
+
+from tuning.errors import ConversationRefused
 
 MOST_TEMPLATE_TOKENS = 96  # a block of training has 256, and a request at most half of them
 _REQUEST, _ANSWER = "The request’s place.", "The answer’s place."
@@ -60,6 +63,25 @@ class ChatTemplate:
                 return ids
             room -= 1
 
+    def encode_conversation(self, conversation: Sequence[tuple[str, str]]) -> list[int]:
+        """Ids of turns, a role and a text each, and what leads to the next answer. One user turn has the ids of the
+        same request. Raises ConversationRefused where the template fails on it or leaves out what somebody said."""
+        messages = [{"role": role, "content": text} for role, text in conversation]
+        try:
+            rendered = _rendered(self.tokenizer, messages, answer_follows=True)
+        except Exception as wrong:  # the template is a program of somebody else's, which may end in any error
+            raise ConversationRefused(
+                "this model's chat template does not take such a conversation: send user and assistant turns that "
+                "take turns, the user's first and last, and no system turn if there is one"
+            ) from wrong
+        for (
+            role,
+            text,
+        ) in conversation:  # some templates skip roles; of an earlier answer they may leave out its thoughts
+            if role != "assistant" and text.strip() not in rendered:
+                raise ConversationRefused(f"this model's chat template has no place for what the {role} says here")
+        return _encoded(self.tokenizer, messages)
+
 
 def _length(tokenizer: PreTrainedTokenizerBase, most_tokens: int) -> int:
     rendered = _rendered(tokenizer, [_user(_REQUEST)], answer_follows=True)
@@ -92,8 +114,12 @@ def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def _request(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    return _encoded(tokenizer, [_user(prompt)])
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
     encoded = tokenizer.apply_chat_template(
-        [_user(prompt)],
+        list(messages),
         chat_template=_on_any_day(tokenizer),
         add_generation_prompt=True,
         sanitize_control_tokens=True,

@@ -7,6 +7,7 @@ TuningError
 ├── WrongBaseModel         these prefix bytes were trained for another base model
 ├── InvalidPrefix          these bytes are not a prefix this version can read
 ├── InvalidCheckpoint      training can't go on from these bytes (cut, or of other data or settings): start anew
+├── ConversationRefused    the model's chat template does not take such a conversation; the message says what to change
 ├── UnreadableText         a file of public text is not in a form that can be read; the message names it
 ├── TooLittleText          not enough text to train on and judge by; the message says how much more
 └── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
@@ -39,6 +40,10 @@ class InvalidPrefix(TuningError):
 
 class InvalidCheckpoint(TuningError):
     """Training can't go on from these bytes: they are cut, or belong to other data or settings. Start anew."""
+
+
+class ConversationRefused(TuningError):
+    """The model's chat template does not take such a conversation; the message says what to change."""
 
 
 class UnreadableText(TuningError):

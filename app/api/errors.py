@@ -84,6 +84,15 @@ def refused(message: str, *, param: str | None, code: str = "invalid_value") -> 
     return ApiError(400, message, code=code, param=param)
 
 
+def prompt_too_long(error: generation.PromptTooLong, param: str) -> ApiError:
+    """400 for what leaves no room to answer, by the field it came in."""
+    message = (
+        f"This model takes at most {error.limit} tokens of prompt, "
+        f"and the prompt has {error.given}. Shorten the prompt."
+    )
+    return refused(message, param=param, code="context_length_exceeded")
+
+
 def as_api_error(error: Exception) -> ApiError:
     """The refusal an error stands for; 500 (logged) for one that nobody foresaw."""
     if isinstance(error, ApiError):
@@ -132,13 +141,11 @@ def _of_serving(error: Exception) -> ApiError | None:
             message = "What is stored for this voice can't be read by this version. Train the voice again."
             return ApiError(500, message, code="integrity_error", headers=NO_RETRY)
         case generation.PromptTooLong():
-            message = (
-                f"This model takes at most {error.limit} tokens of prompt, "
-                f"and the prompt has {error.given}. Shorten the prompt."
-            )
-            return refused(message, param="prompt", code="context_length_exceeded")
+            return prompt_too_long(error, "prompt")
         case NoSeat():
-            message = f"You have {error.most} {error.what} open already, which is the most at once; let one end first."
+            message = (
+                f"You may have {error.most} {error.what} open at once, and this is one too many; let some end first."
+            )
             headers = {"Retry-After": "1"}
             return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
         case HouseFull():

@@ -9,7 +9,7 @@ import sys
 
 from apiflask import APIFlask
 
-from app.api import completions, files, fine_tuning, models, public, samples, tuning_runs, voices
+from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, voices
 from app.api.errors import register_error_handlers
 from app.api.gate import register_gate
 from app.api.limits import register_limits
@@ -94,6 +94,7 @@ def build(services: Services) -> APIFlask:
     register_limits(app, services.config)
     for blueprint in (
         completions.blueprint,
+        chat.blueprint,
         models.blueprint,
         voices.blueprint,
         samples.blueprint,

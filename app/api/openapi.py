@@ -4,8 +4,10 @@ from typing import Any
 
 from apiflask import APIFlask
 from apiflask.openapi_adapters import extract_pydantic_defs
+from pydantic import BaseModel
 
 from app.api import schemas
+from app.api.chat_schemas import ChatCompletionChunk
 from app.api.services import services
 
 TITLE = "Idiolect"
@@ -30,6 +32,7 @@ _HEADERS = {
     "x-ratelimit-remaining-requests": "How many are left of them",
     "x-ratelimit-reset-requests": "When the minute begins anew, such as 7s",
 }
+_STREAMED = {"/v1/completions": "Completion", "/v1/chat/completions": "ChatCompletionChunk"}  # path -> a chunk's schema
 _ERROR_REF = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
 
@@ -53,7 +56,8 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
     assert isinstance(spec, dict), "SPEC_FORMAT is json"
     spec["servers"] = [{"url": "/"}]
     spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two blueprints may share one
-    _add_error_schema(spec["components"]["schemas"])
+    _add_schema(spec["components"]["schemas"], "Error", schemas.Error)
+    _add_schema(spec["components"]["schemas"], "ChatCompletionChunk", ChatCompletionChunk)
     for path, operations in spec["paths"].items():
         public = path.startswith(PUBLIC_PREFIXES)
         for operation in operations.values():
@@ -63,17 +67,21 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
                     operation["responses"][status] = {"description": description, "content": _ERROR_REF}
             for response in operation["responses"].values():
                 response["headers"] = _headers(public=public)
-    completion = spec["paths"]["/v1/completions"]["post"]
-    completion["responses"]["200"]["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    body = completion["requestBody"]["content"]["application/json"]
-    body["example"] = {"model": services().base.name, **body["example"]}
+    for path, chunk in _STREAMED.items():
+        spoken = spec["paths"][path]["post"]
+        described = f"Events of one line each: `data:` and a {chunk}, at last `data: [DONE]`."
+        stream = {"schema": {"type": "string", "description": described}}
+        spoken["responses"]["200"]["content"]["text/event-stream"] = stream
+        body = spoken["requestBody"]["content"]["application/json"]
+        body["example"] = {"model": services().base.name, **body["example"]}
     return spec
 
 
-def _add_error_schema(components: dict[str, Any]) -> None:
-    error = schemas.Error.model_json_schema(ref_template="#/components/schemas/Error.{model}")
-    components.update(extract_pydantic_defs(error, "Error"))
-    components["Error"] = error
+def _add_schema(components: dict[str, Any], name: str, model: type[BaseModel]) -> None:
+    """A schema that no view's decorator names."""
+    schema = model.model_json_schema(ref_template=f"#/components/schemas/{name}.{{model}}", mode="serialization")
+    components.update(extract_pydantic_defs(schema, name))
+    components[name] = schema
 
 
 def _headers(*, public: bool) -> dict[str, Any]:

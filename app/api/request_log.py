@@ -36,7 +36,7 @@ _log = structlog.wrap_logger(
 )
 
 
-def note(**fields: str | int | None) -> None:
+def note(**fields: str | float | None) -> None:
     """Add fields to this request's line."""
     g.logged.update(fields)
 

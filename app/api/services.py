@@ -10,6 +10,7 @@ from flask import current_app, g
 from app.auth import Caller
 from app.config import API_EVENT_STREAMS, AppConfig
 from app.generation.engine import Engine
+from app.generation.token_text import TokenTexts
 from app.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, Seats
 from storage.store import Storage
 from tuning.base_model import BaseModel
@@ -35,6 +36,11 @@ class Services:
     def longest_token(self) -> int:
         """Characters of the vocabulary's longest token: a text of n characters has n / longest_token tokens or more."""
         return max(map(len, self.base.tokenizer.get_vocab()))
+
+    @cached_property
+    def token_texts(self) -> TokenTexts:
+        """What each token stands for."""
+        return TokenTexts(self.base.tokenizer)
 
     def close(self) -> None:
         """End every open stream and let go of the databases. Called when the process stops."""

@@ -6,9 +6,9 @@ that can't be proved to be its owner's, there is an error instead.
 
 from dataclasses import dataclass
 
-from app.api.completion_schemas import VoiceUsed
 from app.api.errors import missing
 from app.api.services import services
+from app.api.speaking_schemas import VoiceUsed
 from storage.errors import NotFound
 from storage.prefixes import load_prefix
 from tuning.errors import WrongBaseModel
@@ -28,7 +28,11 @@ class Speaker:
         """What an answer says of whose voice it is."""
         if self.used is None:
             return {}
-        return {"x-idiolect-voice": self.used.voice, "x-idiolect-version": str(self.used.version)}
+        return {
+            "x-idiolect-voice": self.used.voice,
+            "x-idiolect-version": str(self.used.version),
+            "x-idiolect-strength": f"{self.used.strength:g}",
+        }
 
     @property
     def voice_id(self) -> str | None:
@@ -40,9 +44,17 @@ class Speaker:
         """The voice's version in use, or None."""
         return self.used.version if self.used else None
 
+    @property
+    def strength(self) -> float | None:
+        """How far the voice is followed, or None."""
+        return self.used.strength if self.used else None
 
-def speaker_of(user_id: str, model: str) -> Speaker:
-    """Raises ApiError (404: no such name), NoPublishedVersion, WrongBaseModel, IntegrityError, KeyErased."""
+
+def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
+    """A voice is looked up and opened whatever its strength; with the base model that makes no difference.
+
+    Raises ApiError (404: no such name), NoPublishedVersion, WrongBaseModel, IntegrityError, KeyErased.
+    """
     base = services().base
     if model == base.name:
         return Speaker(model)
@@ -55,4 +67,4 @@ def speaker_of(user_id: str, model: str) -> Speaker:
     prefix = Prefix.from_bytes(
         loaded.data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
     )
-    return Speaker(model, prefix, VoiceUsed(voice=loaded.voice_id, version=loaded.version))
+    return Speaker(model, prefix, VoiceUsed(voice=loaded.voice_id, version=loaded.version, strength=strength))

@@ -11,12 +11,13 @@ from threading import Condition, Thread
 
 from torch import Tensor
 
-from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
+from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, TooManyAtOnce, WrongPrefix
 from app.generation.kv_cache import KVCache
+from app.generation.logprobs import Logprobs, logprobs
 from app.generation.model_runner import ModelRunner
-from app.generation.sampling import SamplingParams, sample
+from app.generation.sampling import SamplingParams, followed, sample
 from app.generation.scheduler import Scheduler
-from app.generation.sequence import GenerationStream, Sequence
+from app.generation.sequence import Events, GenerationStream, Sequence
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
 
@@ -30,7 +31,7 @@ PREFILL_CHUNK_CPU, PREFILL_CHUNK_ACCELERATOR = 64, 512
 class EngineFigures:
     """What the engine is doing now, and has done since its start.
 
-    running, waiting: requests with a row, and without one yet; healthy: False once the loop has broken or was closed.
+    running, waiting: rows that are taken, and that answers wait for; healthy: False once the loop broke or was closed.
     kv_cache_bytes: memory of the K/V buffers; steps, generated_tokens, finished_requests: totals.
     """
 
@@ -49,7 +50,7 @@ class EngineFigures:
 class Engine:
     """Continuous batching of many users' requests on one frozen model.
 
-    max_num_seqs: requests that run together, each with a row of its own; max_waiting: requests that may wait for one.
+    max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     prefill_chunk: prompt tokens cached between two decode steps (default: 64 on a CPU, 512 elsewhere).
     """
@@ -97,24 +98,39 @@ class Engine:
         else:
             thread.join()
 
-    def submit(self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None) -> GenerationStream:
+    def submit(
+        self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None, count: int = 1
+    ) -> GenerationStream:
         """Ask for an answer to a prompt, in the voice of a prefix or, with None, of the base model. From any thread.
 
-        Raises EngineFull, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a prompt that is
-        empty or holds ids that the model does not know.
+        count: so many independent answers, each with a row of its own; all of them get a place, or none. A voice that
+        is followed by another strength than 0 or 1 takes a second row for each.
+
+        Raises EngineFull, TooManyAtOnce, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a
+        prompt that is empty or holds ids that the model does not know.
         """
-        sequence = Sequence(prompt_token_ids, params, prefix, self._check(prompt_token_ids, prefix))
+        self._check_voice(prefix)
+        prefix = prefix if params.voice_strength else None
+        room, events = self._check(prompt_token_ids, prefix), Events()
+        sequences = [
+            Sequence(prompt_token_ids, params.of_answer(index), prefix, room, index, events) for index in range(count)
+        ]
+        rows, rows_of_one = sum(len(sequence.rows) for sequence in sequences), len(sequences[0].rows)
+        places = self._cache.max_num_seqs + self._max_waiting
+        if rows > places or rows_of_one > self._cache.max_num_seqs:
+            most = min(places, self._cache.max_num_seqs) if rows_of_one > self._cache.max_num_seqs else places
+            raise TooManyAtOnce(f"This takes {rows} rows of the batch, and there are at most {most}.")
         with self._door:
             if self._end is not None:
                 raise self._end()
             if self._closing:
                 raise EngineClosed
-            if self._num_open >= self._cache.max_num_seqs + self._max_waiting:
+            if self._num_open + rows > places:
                 raise EngineFull("Too many requests are waiting. Try again in a moment.")
-            self._num_open += 1
-            self._arrived.append(sequence)
+            self._num_open += rows
+            self._arrived.extend(sequences)
             self._door.notify()
-        return GenerationStream(sequence)
+        return GenerationStream(*sequences)
 
     def figures(self) -> EngineFigures:
         """A snapshot. From any thread, never blocked by a step."""
@@ -133,14 +149,16 @@ class Engine:
                 finished_requests=self._finished_requests,
             )
 
+    def _check_voice(self, prefix: Prefix | None) -> None:
+        if prefix is not None and prefix.base_fingerprint != self._base.fingerprint:
+            raise WrongPrefix("This voice was trained for another base model. Train it again.")
+
     def _check(self, prompt: list[int], prefix: Prefix | None) -> int:
         """Refuse what can't be run; return the room that is left for new tokens."""
         if not prompt:
             raise ValueError("The prompt is empty: it needs at least one token.")
         if min(prompt) not in self._vocabulary or max(prompt) not in self._vocabulary:
             raise ValueError(f"The prompt has token ids outside the vocabulary (0 to {self._vocabulary[-1]}).")
-        if prefix is not None and prefix.base_fingerprint != self._base.fingerprint:
-            raise WrongPrefix("This voice was trained for another base model. Train it again.")
         limit = max(0, self._cache.capacity - 1 - (prefix.num_virtual_tokens if prefix is not None else 0))
         if len(prompt) > limit:
             raise PromptTooLong(limit, len(prompt))
@@ -168,7 +186,7 @@ class Engine:
 
     def _step(self) -> None:
         for sequence in self._scheduler.drop_cancelled():
-            self._leave()
+            self._leave(sequence)
             sequence.end()
         if batch := self._scheduler.next_prefill():
             logits = self._runner.prefill(batch)
@@ -184,20 +202,48 @@ class Engine:
         """Sample the next token of each row and hand it over; requests that are finished with it give up their rows."""
         if not sequences:
             return
+        logits, sequences = self._without_twins(logits, sequences)
         params = [sequence.params for sequence in sequences]
         token_ids = sample(logits, params, [sequence.uniform for sequence in sequences])
-        for sequence, token_id in zip(sequences, token_ids, strict=True):
-            token = sequence.append(token_id)
+        told = self._logprobs(logits, params, token_ids)
+        for row, (sequence, token_id) in enumerate(zip(sequences, token_ids, strict=True)):
+            token = sequence.append(token_id, told.get(row))
             if sequence.finished:
-                self._scheduler.release(sequence)
-                self._leave()
+                self._scheduler.release_all(sequence)
+                self._leave(sequence)
             sequence.events.put(token)  # after its row is free: who reads the last token may count on it
         self._generated_tokens += len(sequences)
 
-    def _leave(self) -> None:
-        """A request is over: make room for another at the door."""
+    @staticmethod
+    def _without_twins(logits: Tensor, sequences: list[Sequence]) -> tuple[Tensor, list[Sequence]]:
+        """The rows that somebody reads, each mixed with its twin's where it has one: both are always in step."""
+        if not any(sequence.is_twin for sequence in sequences):
+            return logits, sequences
+        row_of = {sequence: row for row, sequence in enumerate(sequences)}
+        read = [sequence for sequence in sequences if not sequence.is_twin]
+        pairs = [(place, row_of[read[place]], row_of[twin]) for place, one in enumerate(read) if (twin := one.twin)]
+        places, voices, twins = (list(rows) for rows in zip(*pairs, strict=True))
+        strengths = [read[place].params.voice_strength for place in places]
+        led = followed(logits[voices], logits[twins], strengths)
+        logits = logits[[row_of[sequence] for sequence in read]].to(led.dtype)
+        logits[places] = led
+        return logits, read
+
+    @staticmethod
+    def _logprobs(logits: Tensor, params: list[SamplingParams], token_ids: list[int]) -> dict[int, Logprobs]:
+        """Row -> how likely its token was, of those that ask for it."""
+        counts = {row: asked.logprobs for row, asked in enumerate(params) if asked.logprobs is not None}
+        if not counts:
+            return {}
+        rows = list(counts)
+        return dict(
+            zip(rows, logprobs(logits[rows], [token_ids[row] for row in rows], list(counts.values())), strict=True)
+        )
+
+    def _leave(self, sequence: Sequence) -> None:
+        """An answer is over: make room for another at the door."""
         with self._door:
-            self._num_open -= 1
+            self._num_open -= len(sequence.rows)
             self._finished_requests += 1
 
     def _end_all(self, why: type[EngineClosed | EngineFailed]) -> None:

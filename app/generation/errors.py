@@ -2,6 +2,7 @@
 
 EngineError
 ├── EngineFull        every row is taken and as many requests wait as may wait; try again later
+├── TooManyAtOnce     so many answers to one request can't be taken, however empty the engine is
 ├── PromptTooLong     the prompt and its prefix leave no room to answer; carries `limit` and `given`
 ├── WrongPrefix       this prefix was trained for another base model
 ├── EngineClosed      the engine was shut down, before or during the answer
@@ -15,6 +16,10 @@ class EngineError(Exception):
 
 class EngineFull(EngineError):
     """Every row is taken and as many requests wait as may wait."""
+
+
+class TooManyAtOnce(EngineError):
+    """So many answers to one request can't be taken, however empty the engine is."""
 
 
 class PromptTooLong(EngineError):

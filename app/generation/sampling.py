@@ -6,7 +6,7 @@ batch. Knows nothing of rows' owners, text or the K/V cache.
 
 import math
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ class SamplingParams:
     seed: the same seed and prompt give the same text; None draws a fresh one.
     max_tokens: ceiling of new tokens.
     stop_token_ids: tokens that end the answer, usually the tokenizer's EOS; none by default.
+    voice_strength: how far the voice is followed from the base model (0) to the voice (1) and beyond, on
+        log-probabilities: base + strength * (voice - base).
+    logprobs: tell how likely each token was, and that of so many of the likeliest; None tells nothing.
     """
 
     temperature: float = 1.0
@@ -34,6 +37,8 @@ class SamplingParams:
     seed: int | None = None
     max_tokens: int = 16
     stop_token_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
+    voice_strength: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.temperature >= 0 and math.isfinite(self.temperature)):
@@ -44,13 +49,33 @@ class SamplingParams:
             raise ValueError(f"top_k must be 0 (all tokens) or more, not {self.top_k}")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, not {self.max_tokens}")
+        if self.logprobs is not None and self.logprobs < 0:
+            raise ValueError(f"logprobs must be 0 or more, not {self.logprobs}")
+        if not (self.voice_strength >= 0 and math.isfinite(self.voice_strength)):
+            raise ValueError(f"voice_strength must be 0 or a positive number, not {self.voice_strength}")
         if self.seed is not None and self.seed not in SEEDS:
             raise ValueError(f"seed must fit into 64 bits, {self.seed} does not")
+
+    def of_answer(self, index: int) -> "SamplingParams":
+        """The parameters of one of several answers: the first has the seed itself, each further one the next number."""
+        if self.seed is None or index == 0:
+            return self
+        seed = self.seed + index
+        return replace(self, seed=seed if seed in SEEDS else seed - 2**64)
 
     @property
     def greedy(self) -> bool:
         """Whether the likeliest token is always taken, so that nothing is drawn."""
         return self.temperature < GREEDY_BELOW
+
+
+def followed(voice: Tensor, base: Tensor, strengths: Many[float]) -> Tensor:
+    """[rows, vocabulary] logits with and without a voice, one strength a row -> log-probabilities up to a constant."""
+    wide = torch.float64 if voice.dtype == torch.float64 else torch.float32
+    plain = torch.log_softmax(base.to(wide), dim=-1)
+    spoken = torch.log_softmax(voice.to(wide), dim=-1)
+    led = plain + torch.tensor(strengths, dtype=wide, device=voice.device)[:, None] * (spoken - plain)
+    return led.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # what both hold impossible
 
 
 def uniform_numbers(seed: int | None, count: int) -> list[float]:

@@ -1,8 +1,8 @@
 """Who runs next: waiting -> running -> gone, first come, first served, and which row of the cache each one has.
 
 Rows are kept without gaps, so that a batch is always a range of neighbouring rows: first the requests that decode, then
-at most one whose prompt is partly cached. When a row falls free, the edges move down into the gap. Only the loop
-thread calls this. Knows no model and no text.
+at most one whose prompt is partly cached (with its twin). When a row falls free, the edges move down into the gap. Only
+the loop thread calls this. Knows no model and no text.
 """
 
 from collections import deque
@@ -40,22 +40,30 @@ class Scheduler:
     def next_prefill(self) -> list[tuple[Sequence, int]]:
         """The next prompts to cache and how many tokens of each, in neighbouring rows after the decoding ones.
 
-        Either one prompt that is longer than a chunk (or a part of it), or several that are cached whole.
-        Their rows are seeded. Empty when nothing waits or no row is free.
+        Either one prompt that is longer than a chunk (or a part of it), or several that are cached whole. A twin's part
+        is as long as its partner's, so that both are through at once. Their rows are seeded. Empty when nothing waits
+        or no row is free.
         """
         batch = [(sequence, self._part(sequence)) for sequence in self.running[self._num_decoding :]]
-        while self.waiting and len(self.running) < self._cache.max_num_seqs:
-            part = self._part(self.waiting[0])
+        while self.waiting and len(self.running) + len(self.waiting[0].rows) <= self._cache.max_num_seqs:
+            part, rows = self._part(self.waiting[0]), self.waiting[0].rows
             longest = max([part, *(size for _, size in batch)])
-            if batch and longest * (len(batch) + 1) > self._chunk:
+            unfinished = any(size < sequence.num_prompt_left for sequence, size in batch)
+            if batch and (unfinished or longest * (len(batch) + len(rows)) > self._chunk):
                 break
-            batch.append((self._admit(self.waiting.popleft()), part))
+            self.waiting.popleft()
+            batch += [(self._admit(sequence), part) for sequence in rows]
         return batch
 
     def start_decoding(self, sequence: Sequence) -> None:
         """The prompt is cached: from now on its row decodes. Called in the order of rows."""
         assert sequence.row == self._num_decoding, "prompts are finished in the order of their rows"
         self._num_decoding += 1
+
+    def release_all(self, sequence: Sequence) -> None:
+        """Release the row of a running request, and its twin's."""
+        for one in sequence.rows:
+            self.release(one)
 
     def release(self, sequence: Sequence) -> None:
         """Clear the row of a running request and close the gap."""
@@ -77,12 +85,12 @@ class Scheduler:
             if sequence.row is None:
                 self.waiting.remove(sequence)
             else:
-                self.release(sequence)
+                self.release_all(sequence)
         return gone
 
     def abandon(self) -> list[Sequence]:
         """Forget every request without touching the cache, which may be what broke; returns them."""
-        left = [*self.running, *self.waiting]
+        left = [sequence for sequence in (*self.running, *self.waiting) if not sequence.is_twin]
         self.running.clear()
         self.waiting.clear()
         self._num_decoding = 0
@@ -93,7 +101,8 @@ class Scheduler:
         return self._prefill_chunk if self._num_decoding else IDLE_CHUNKS * self._prefill_chunk
 
     def _part(self, sequence: Sequence) -> int:
-        return min(sequence.num_prompt_left, self._chunk)
+        share = self._chunk // 2 if sequence.is_twin or sequence.twin is not None else self._chunk
+        return min(sequence.num_prompt_left, max(1, share))
 
     def _admit(self, sequence: Sequence) -> Sequence:
         sequence.row = len(self.running)

@@ -5,12 +5,13 @@ model and no other request.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Literal, Self
 
 from app.generation.errors import EngineError
+from app.generation.logprobs import Logprobs
 from app.generation.sampling import SamplingParams, uniform_numbers
 from tuning.prefix import Prefix
 
@@ -22,10 +23,23 @@ class Token:
     """One new token. The last one of an answer carries the reason.
 
     "stop": this token is one of the stop tokens, and no part of the text; "length": max_tokens or the room is spent.
+    index: of which of the answers to one request it is; logprobs: how likely it was, where that was asked for.
     """
 
     id: int
     finish_reason: FinishReason | None = None
+    index: int = 0
+    logprobs: Logprobs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An answer's end without a last token: its caller had gone."""
+
+    index: int
+
+
+Events = SimpleQueue[Token | Cut | EngineError]
 
 
 class Sequence:
@@ -34,23 +48,47 @@ class Sequence:
     prompt: the prompt's token ids; num_virtual_tokens: positions that the prefix takes in the row.
     length: positions of the row that are filled, the prefix's included; row: its row in the cache, None while it waits.
     max_new_tokens: the asked ceiling, cut to the room that is left.
+    index, events: where a request has several answers, each has a number, and all share one queue.
+    twin: where a voice is followed by more or less than itself, the row beside it that has no prefix and is given the
+        same tokens. It is admitted, run and released together with this one, and nobody reads it.
     """
 
-    def __init__(self, prompt: list[int], params: SamplingParams, prefix: Prefix | None, room: int) -> None:
+    def __init__(
+        self,
+        prompt: list[int],
+        params: SamplingParams,
+        prefix: Prefix | None,
+        room: int,
+        index: int = 0,
+        events: Events | None = None,
+    ) -> None:
         self.prompt = list(prompt)
         self.params = params
         self.prefix = prefix
         self.num_virtual_tokens = prefix.num_virtual_tokens if prefix is not None else 0
         self.max_new_tokens = min(params.max_tokens, room)
+        self.twin = Sequence(prompt, replace(params, temperature=0), None, room) if self._follows(params) else None
+        self.is_twin = False
+        if self.twin is not None:
+            self.twin.is_twin = True
         self.row: int | None = None
         self.length = self.num_virtual_tokens
         self.last_token_id = prompt[-1]
         self.num_generated = 0
         self.finished = False
         self.cancelled = False
-        self.events: SimpleQueue[Token | EngineError | None] = SimpleQueue()
+        self.index = index
+        self.events: Events = SimpleQueue() if events is None else events
         self._stop_token_ids = frozenset(params.stop_token_ids)
         self._uniforms = [] if params.greedy else uniform_numbers(params.seed, self.max_new_tokens)
+
+    def _follows(self, params: SamplingParams) -> bool:
+        return self.prefix is not None and params.voice_strength != 1
+
+    @property
+    def rows(self) -> "tuple[Sequence, ...]":
+        """What takes a row of the cache for this answer: itself and its twin."""
+        return (self,) if self.twin is None else (self, self.twin)
 
     @property
     def num_prompt_left(self) -> int:
@@ -67,9 +105,11 @@ class Sequence:
         """The number in [0, 1) to be spent on the next token."""
         return self._uniforms[self.num_generated] if self._uniforms else 0.0
 
-    def append(self, token_id: int) -> Token:
+    def append(self, token_id: int, logprobs: Logprobs | None = None) -> Token:
         """Take in a new token and finish with the last one. The caller of this puts the Token among the events."""
         self.last_token_id = token_id
+        if self.twin is not None:
+            self.twin.last_token_id = token_id
         self.num_generated += 1
         reason: FinishReason | None = None
         if token_id in self._stop_token_ids:
@@ -77,25 +117,26 @@ class Sequence:
         elif self.num_generated >= self.max_new_tokens:
             reason = "length"
         self.finished = reason is not None
-        return Token(token_id, reason)
+        return Token(token_id, reason, self.index, logprobs)
 
     def end(self, error: EngineError | None = None) -> None:
         """Nothing more will come: wake the caller, with `error` if that is why."""
         self.finished = True
-        self.events.put(error)
+        self.events.put(error or Cut(self.index))
 
 
 class GenerationStream:
-    """What a caller holds of its request: an iterator of Token that blocks for the next one.
+    """What a caller holds of its request: an iterator of Token that blocks for the next one, of whichever answer.
 
-    Ends after the token with a finish_reason, or early and without one after cancel(). Raises EngineClosed or
-    EngineFailed when the engine ends first. For one reading thread; cancel() may come from any.
-    As a context manager it cancels on the way out, so that a caller that fails never keeps its row.
+    Ends when each answer has ended: after its token with a finish_reason, or early and without one after cancel().
+    Raises EngineClosed or EngineFailed when the engine ends first. For one reading thread; cancel() may come from any.
+    As a context manager it cancels on the way out, so that a caller that fails never keeps its rows.
     """
 
-    def __init__(self, sequence: Sequence) -> None:
-        self._sequence = sequence
-        self._ended = False
+    def __init__(self, *sequences: Sequence) -> None:
+        self._sequences = sequences
+        self._events = sequences[0].events
+        self._open = {sequence.index for sequence in sequences}
 
     def __iter__(self) -> Iterator[Token]:
         return self
@@ -108,25 +149,36 @@ class GenerationStream:
 
     @property
     def ended(self) -> bool:
-        """Whether the last token, or the end without one, has been read."""
-        return self._ended
+        """Whether the last token of each answer, or its end without one, has been read."""
+        return not self._open
 
     def next_within(self, seconds: float | None) -> Token | None:
         """The next token, or None when there is none so soon (or, if it has `ended`, ever). None seconds: no limit."""
-        if self._ended:
-            return None
-        try:
-            event = self._sequence.events.get(timeout=seconds)
-        except Empty:
-            return None
-        self._ended = not isinstance(event, Token) or event.finish_reason is not None
-        if isinstance(event, EngineError):
-            raise event
-        return event
+        while self._open:
+            try:
+                event = self._events.get(timeout=seconds)
+            except Empty:
+                return None
+            if isinstance(event, EngineError):
+                self._open.clear()
+                raise event
+            if event.index not in self._open:
+                continue  # of an answer that the reader has done with
+            if isinstance(event, Cut) or event.finish_reason is not None:
+                self._open.remove(event.index)
+            if isinstance(event, Token):
+                return event
+        return None
 
     def cancel(self) -> None:
-        """Stop generating: the row is free at the engine's next step. Harmless when all is over."""
-        self._sequence.cancelled = True
+        """Stop generating: the rows are free at the engine's next step. Harmless when all is over."""
+        for sequence in self._sequences:
+            sequence.cancelled = True
+
+    def drop(self, index: int) -> None:
+        """Have done with one of the answers: stop generating it, read no more of it. For the reading thread alone."""
+        self._sequences[index].cancelled = True
+        self._open.discard(index)
 
     def __enter__(self) -> Self:
         return self

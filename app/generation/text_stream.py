@@ -4,12 +4,14 @@ Work per token is bounded: a short window of tokens is decoded, never the whole 
 decodes left to right (byte-level BPE, byte fallback, word pieces). Knows no engine: any iterable of Token will do.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from transformers import PreTrainedTokenizerBase
 
+from app.generation.logprobs import Logprobs
 from app.generation.sequence import FinishReason, Token
 
 REPLACEMENT = "\ufffd"  # what decoders make of bytes that are no whole character (yet)
@@ -27,13 +29,31 @@ class TokenSource(Protocol):
     def cancel(self) -> None:
         """Stop generating."""
 
+    def drop(self, index: int) -> None:
+        """Stop generating one of the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A token of a text and how likely it was; offset: where in the text it begins, in characters."""
+
+    token_id: int
+    logprobs: Logprobs
+    offset: int
+
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """The next part of an answer. Only the last piece carries a reason; its text may be empty."""
+    """The next part of an answer. Only its last piece carries a reason; its text may be empty.
+
+    index: of which of the answers to one request it is. tokens: those that have a part in the text and none in an
+    earlier piece, where it was asked how likely they are.
+    """
 
     text: str
     finish_reason: FinishReason | None = None
+    index: int = 0
+    tokens: tuple[Placed, ...] = ()
 
 
 class Detokenizer:
@@ -47,6 +67,7 @@ class Detokenizer:
         self._window = list(prompt_token_ids)
         text = self._decode(self._window)
         self._shown = len(text)  # characters of the window's text that have been given out, or were the prompt's
+        self.uncertain = 0  # characters at the end that may still become others
         self._cut(text)
 
     def push(self, token_id: int) -> str:
@@ -58,6 +79,7 @@ class Detokenizer:
             certain = len(text)
         piece = text[self._shown : certain]
         self._shown = max(self._shown, certain)
+        self.uncertain = len(text) - self._shown
         if len(self._window) >= WINDOW and self._shown == len(text):
             self._cut(text)
         return piece
@@ -119,12 +141,52 @@ class StopStrings:
         return text
 
 
-class TextStream:
-    """An answer as an iterator of TextPiece; the last one carries the finish_reason.
+class _Written:
+    """One answer's text so far."""
 
-    A stop string ends the answer just before it, with reason "stop", and cancels the generation. Bytes at the very end
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str], prompt_token_ids: Sequence[int]
+    ) -> None:
+        self._text = Detokenizer(tokenizer, prompt_token_ids)
+        self._stop = StopStrings(stop)
+        self._unplaced: deque[Placed] = deque()  # tokens whose text has not been shown
+        self._read = self._shown = 0  # characters
+        self.ended = False
+
+    def push(self, token: Token) -> TextPiece | None:
+        """What can be shown with this token; None where that is nothing. `ended` is set with the last piece."""
+        text = self._stop.push("" if token.finish_reason == "stop" else self._take(token))
+        reason: FinishReason | None = "stop" if self._stop.found else token.finish_reason
+        if reason is not None and not self._stop.found:
+            text += self._stop.flush()
+        self.ended = reason is not None
+        self._shown += len(text)
+        return TextPiece(text, reason, token.index, self._due()) if text or self.ended else None
+
+    def _take(self, token: Token) -> str:
+        uncertain = self._text.uncertain
+        text = self._text.push(token.id)
+        if token.logprobs is not None:
+            # What was uncertain may have come to nothing, as replacement characters in front of this token's own text.
+            lead = min(uncertain, len(text) - 1) if text else 0
+            self._unplaced.append(Placed(token.id, token.logprobs, self._read + lead))
+        self._read += len(text)
+        return text
+
+    def _due(self) -> tuple[Placed, ...]:
+        """The tokens that begin in what is shown; at an end that is no stop string's, all."""
+        due = []
+        while self._unplaced and (self._unplaced[0].offset < self._shown or (self.ended and not self._stop.found)):
+            due.append(self._unplaced.popleft())
+        return tuple(due)
+
+
+class TextStream:
+    """The answers to one request as an iterator of TextPiece; each one's last piece carries its finish_reason.
+
+    A stop string ends an answer just before it, with reason "stop", and cancels its generation. Bytes at the very end
     that are no whole character are left out. close() (or leaving the `with` block) cancels the generation, too.
-    num_tokens: tokens read so far, the end token included.
+    num_tokens: tokens read so far, of all answers, end tokens included; count: how many answers there are.
     """
 
     def __init__(
@@ -133,11 +195,12 @@ class TextStream:
         tokenizer: PreTrainedTokenizerBase,
         stop: Sequence[str] = (),
         prompt_token_ids: Sequence[int] = (),
+        count: int = 1,
     ) -> None:
         self.num_tokens = 0
+        self.count = count
         self._tokens = tokens
-        self._text = Detokenizer(tokenizer, prompt_token_ids)
-        self._stop = StopStrings(stop)
+        self._answers = [_Written(tokenizer, stop, prompt_token_ids) for _ in range(count)]
         self._pieces = self._read()
 
     def __iter__(self) -> Iterator[TextPiece]:
@@ -157,15 +220,15 @@ class TextStream:
         self.close()
 
     def _read(self) -> Iterator[TextPiece]:
+        left = self.count
         for token in self._tokens:
             self.num_tokens += 1
-            text = self._stop.push("" if token.finish_reason == "stop" else self._text.push(token.id))
-            if self._stop.found:
-                self._tokens.cancel()
-                yield TextPiece(text, "stop")
+            answer = self._answers[token.index]
+            piece = answer.push(token)
+            if answer.ended:
+                self._tokens.drop(token.index)
+                left -= 1
+            if piece is not None:
+                yield piece
+            if not left:
                 return
-            if token.finish_reason is not None:
-                yield TextPiece(text + self._stop.flush(), token.finish_reason)
-                return
-            if text:
-                yield TextPiece(text)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import torch
 
-from app.api import completions
+from app.api import spoken
 from app.api.factory import build
 from app.api.services import Services
 from app.config import AppConfig
@@ -19,6 +19,7 @@ from app.generation.engine import Engine
 from app.generation.sampling import SamplingParams
 from tests.app.api.people import Api, Person, publish, publish_random
 from tests.app.api.server_thread import served
+from tests.app.api.test_errors import error_of
 from tests.tiny_model import make_prefix
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
@@ -97,7 +98,7 @@ def test_a_stream_is_events_then_done(api: Api, ann: Person) -> None:
     for event in events:
         chunk = json.loads(event.removeprefix("data: "))
         assert chunk["object"] == "text_completion"
-        assert chunk["idiolect"] == {"voice": ann.voice_id, "version": 1}
+        assert chunk["idiolect"] == {"voice": ann.voice_id, "version": 1, "strength": 1}
 
 
 def test_the_version_in_use_speaks_and_a_voice_switched_off_does_not(api: Api, ann: Person) -> None:
@@ -134,7 +135,8 @@ def eventually(condition: Callable[[], bool], seconds: float = 5) -> bool:
 
 def begin(api: Api, person: Person, **fields: Any) -> socket.socket:
     """Send a long request over a socket of its own; returns the socket with the answer on its way."""
-    body = json.dumps({"model": api.base.name, "prompt": "x", "max_tokens": 240, "temperature": 1, **fields}).encode()
+    wish = {"max_tokens": 240, "temperature": 1, "seed": 5}  # a seed whose answer is as long as that; others end early
+    body = json.dumps({"model": api.base.name, "prompt": "x", **wish, **fields}).encode()
     address = httpx.URL(api.url)
     connection = socket.create_connection((address.host, address.port or 80), timeout=10)
     head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {person.key}\r\n"
@@ -157,7 +159,7 @@ def test_a_caller_that_hangs_up_frees_its_row(narrow: Api, ann: Person, stream: 
 def test_a_caller_that_hangs_up_while_it_waits_frees_its_place(
     narrow: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completions, "HUNG_UP_POLL_S", 0.02)
+    monkeypatch.setattr(spoken, "HUNG_UP_POLL_S", 0.02)
     with narrow.engine.submit([1], SamplingParams(temperature=1, max_tokens=240), None):
         connection = begin(narrow, ann)
         assert eventually(lambda: narrow.engine.figures().waiting == 1)
@@ -202,6 +204,27 @@ def test_a_full_engine_is_503_with_retry_after(narrow: Api, ann: Person) -> None
     assert refused.status_code == 503
     assert refused.json["error"]["code"] == "engine_full"
     assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_more_answers_than_an_engine_ever_takes_are_a_400(narrow: Api, ann: Person) -> None:
+    error = error_of(narrow.complete(ann, narrow.base.name, n=3), 400)
+    assert error["param"] == "n"
+    assert "2" in error["message"]
+    assert len(narrow.complete(ann, narrow.base.name, n=2).json["choices"]) == 2
+
+
+def test_a_caller_that_hangs_up_frees_the_rows_of_all_answers(narrow: Api, ann: Person) -> None:
+    connection = begin(narrow, ann, stream=True, n=2)
+    assert connection.recv(4000).startswith(b"HTTP/1.1 200")
+    connection.close()
+    assert eventually(lambda: narrow.engine.figures().running + narrow.engine.figures().waiting == 0)
+
+
+def test_a_strength_that_needs_more_rows_than_there_are_is_a_400(narrow: Api, ann: Person) -> None:
+    publish_random(narrow, ann)
+    error = error_of(narrow.complete(ann, ann.voice_id, voice_strength=1.5), 400)
+    assert error["param"] == "voice_strength"
+    assert narrow.complete(ann, ann.voice_id, voice_strength=0).status_code == 200
 
 
 def test_a_stream_cut_by_a_stopping_server_says_so_in_its_last_event(narrow: Api, ann: Person) -> None:

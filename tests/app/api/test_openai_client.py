@@ -8,6 +8,7 @@ import pytest
 from app.config import AppConfig
 from tests.app.api.people import Api, Person, publish_random
 from tests.app.api.server_thread import served
+from tests.app.generation.test_voice_strength import led_alone
 
 ClientOf = Callable[[str], openai.OpenAI]
 
@@ -34,7 +35,7 @@ def test_completes_in_a_voice_and_says_whose(api: Api, client_of: ClientOf, ann:
     assert completion.usage is not None
     assert completion.usage.prompt_tokens == 7  # the document's start and six bytes
     assert completion.usage.completion_tokens == 12
-    assert completion.to_dict()["idiolect"] == {"voice": ann.voice_id, "version": 1}
+    assert completion.to_dict()["idiolect"] == {"voice": ann.voice_id, "version": 1, "strength": 1}
     assert answer.headers["x-idiolect-voice"] == ann.voice_id
     assert answer.headers["x-idiolect-version"] == "1"
     assert completion.system_fingerprint == f"fp_{api.base.fingerprint[:12]}"
@@ -55,6 +56,47 @@ def test_streams_the_same_text_with_usage_at_the_end(api: Api, client_of: Client
     assert chunks[-1].choices == []
     assert chunks[-1].usage == whole.usage
     assert {chunk.id for chunk in chunks} == {chunks[0].id}
+
+
+def test_reads_several_answers_whole_and_in_pieces(api: Api, client_of: ClientOf, ann: Person) -> None:
+    publish_random(api, ann)
+    client = client_of(ann.key)
+    asked = {"model": ann.voice_id, "prompt": "My day", "max_tokens": 16, "seed": 3}
+    alone = [
+        client.completions.create(**asked | {"seed": seed}).choices[0].text  # type: ignore[call-overload]
+        for seed in (3, 4)
+    ]
+    whole = client.completions.create(**asked, n=2)  # type: ignore[call-overload]
+    assert [(choice.index, choice.text) for choice in whole.choices] == list(enumerate(alone))
+    read = {0: "", 1: ""}
+    for chunk in client.completions.create(**asked, n=2, stream=True):  # type: ignore[call-overload]
+        read[chunk.choices[0].index] += chunk.choices[0].text
+    assert [read[0], read[1]] == alone
+
+
+def test_follows_a_voice_by_another_strength_with_a_field_of_ours(api: Api, client_of: ClientOf, ann: Person) -> None:
+    prefix = publish_random(api, ann)
+    client = client_of(ann.key)
+    prompt, said = api.base.encode("My day"), {}
+    for strength in (0, 0.5, 1, 1.7):
+        answer = client.completions.with_raw_response.create(
+            model=ann.voice_id,
+            prompt="My day",
+            max_tokens=10,
+            temperature=0,
+            extra_body={"voice_strength": strength},
+        )
+        completion = answer.parse()
+        assert completion.to_dict()["idiolect"] == {"voice": ann.voice_id, "version": 1, "strength": strength}
+        assert answer.headers["x-idiolect-strength"] == f"{strength:g}"
+        assert completion.usage is not None
+        assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (7, 10)
+        said[strength] = completion.choices[0].text
+        expected = led_alone(api.base, prompt, prefix, strength, 10)
+        assert said[strength] == api.base.decode(expected).rstrip("\ufffd")
+    plain = client.completions.create(model=api.base.name, prompt="My day", max_tokens=10, temperature=0)
+    assert plain.choices[0].text == said[0]
+    assert len(set(said.values())) > 2
 
 
 def test_meets_400_for_a_prompt_longer_than_the_context(api: Api, client_of: ClientOf, ann: Person) -> None:

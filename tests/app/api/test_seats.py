@@ -11,9 +11,9 @@ from app.api import server_sent_events
 from app.api.factory import build
 from app.api.services import EXTENSION, Services
 from app.config import API_EVENT_STREAMS, AppConfig
-from app.seats import NoSeat, Seats
+from app.seats import HouseFull, NoSeat, Seats
 from storage import api_keys
-from tests.app.api.people import Api, Person, write_samples
+from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.server_thread import served
 from tests.app.api.test_completions import begin, eventually
 from tests.app.api.test_errors import error_of
@@ -47,6 +47,32 @@ def test_a_seat_is_given_back_however_its_holder_ends() -> None:
     with pytest.raises(NoSeat, match="At most 2 things"), seats.one("ann"), seats.one("ann"), seats.one("ann"):
         pass
     assert seats.taken("ann") == 0
+
+
+def test_several_seats_are_taken_and_given_back_together() -> None:
+    seats = Seats(3, "things", in_all=4)
+    with seats.several("ann", 2):
+        assert seats.taken("ann") == 2
+        with pytest.raises(NoSeat), seats.several("ann", 2):
+            pass
+        with pytest.raises(HouseFull), seats.several("ben", 3):
+            pass
+        assert (seats.taken("ann"), seats.taken("ben")) == (2, 0)
+    assert seats.taken("ann") == 0
+
+
+def test_each_answer_of_several_takes_a_seat(crowded: Api, ann: Person) -> None:
+    refused = crowded.complete(ann, crowded.base.name, n=2)
+    assert error_of(refused, 429)["code"] == "too_many_requests_at_once"
+    assert generations(crowded).taken(ann.user_id) == 0
+
+
+def test_a_strength_that_takes_a_second_row_takes_a_second_seat(crowded: Api, ann: Person) -> None:
+    publish_random(crowded, ann)
+    for strength, status in ((0, 200), (0.5, 429), (1, 200)):
+        assert crowded.complete(ann, ann.voice_id, voice_strength=strength).status_code == status
+    assert crowded.complete(ann, crowded.base.name, voice_strength=0.5).status_code == 200
+    assert generations(crowded).taken(ann.user_id) == 0
 
 
 def test_one_generation_too_many_is_a_429_until_another_ends(crowded: Api, ann: Person, ben: Person) -> None:

@@ -21,9 +21,11 @@ def make_scheduler() -> tuple[Scheduler, KVCache]:
     return Scheduler(cache, CHUNK), cache
 
 
-def make_sequence(mark: int, prefix_length: int, prompt_length: int) -> Sequence:
+def make_sequence(mark: int, prefix_length: int, prompt_length: int, strength: float = 1) -> Sequence:
+    """With another strength than 1 and a prefix: one that has a twin."""
     prefix = make_prefix(mark, prefix_length) if prefix_length else None
-    return Sequence([mark] * prompt_length, SamplingParams(temperature=0), prefix, room=8)
+    params = SamplingParams(temperature=0, voice_strength=strength)
+    return Sequence([mark] * prompt_length, params, prefix, room=8)
 
 
 def cache_prompts(scheduler: Scheduler, batch: list[tuple[Sequence, int]]) -> None:
@@ -39,7 +41,13 @@ def cache_prompts(scheduler: Scheduler, batch: list[tuple[Sequence, int]]) -> No
 def check(scheduler: Scheduler, cache: KVCache) -> None:
     """Rows have no gaps, hold their own prefix and nothing else, and free rows are zero."""
     assert [sequence.row for sequence in scheduler.running] == list(range(len(scheduler.running)))
-    assert len(scheduler.running) - len(scheduler.decoding) <= 1
+    reading = scheduler.running[len(scheduler.decoding) :]
+    assert len(reading) <= 1 or any(set(reading) == set(sequence.rows) for sequence in reading)
+    for sequence in scheduler.running:
+        if sequence.twin is not None:
+            assert sequence.twin in scheduler.running
+            assert (sequence in scheduler.decoding) == (sequence.twin in scheduler.decoding)
+            assert sequence.num_prompt_left == sequence.twin.num_prompt_left
     assert all(sequence.num_prompt_left == 0 for sequence in scheduler.decoding)
     layer = cache.rows[0]
     for row, sequence in enumerate(scheduler.running):
@@ -51,7 +59,13 @@ def check(scheduler: Scheduler, cache: KVCache) -> None:
     assert not layer.values[len(scheduler.running) :].any()
 
 
-arrivals = st.tuples(st.just("arrive"), st.integers(0, 5), st.integers(1, 30))
+def one_of(rows: list[Sequence], number: int) -> Sequence:
+    """One that is nobody's twin."""
+    own = [sequence for sequence in rows if not sequence.is_twin]
+    return own[number % len(own)]
+
+
+arrivals = st.tuples(st.sampled_from(("arrive", "arrive with a twin")), st.integers(0, 5), st.integers(1, 30))
 departures = st.tuples(st.sampled_from(("finish", "cancel", "cancel waiting")), st.integers(0, 9), st.just(0))
 steps = st.tuples(st.just("step"), st.just(0), st.just(0))
 
@@ -62,8 +76,8 @@ def test_rows_stay_whole_and_without_gaps_whoever_comes_and_goes(events: list[tu
     scheduler, cache = make_scheduler()
     admitted: list[int] = []
     for mark, (kind, first, second) in enumerate(events, start=1):
-        if kind == "arrive":
-            scheduler.waiting.append(make_sequence(mark, first, second))
+        if kind.startswith("arrive"):
+            scheduler.waiting.append(make_sequence(mark, first, second, strength=1 if kind == "arrive" else 0.5))
         elif kind == "step":
             limit = CHUNK if scheduler.decoding else 4 * CHUNK
             batch = scheduler.next_prefill()
@@ -71,9 +85,9 @@ def test_rows_stay_whole_and_without_gaps_whoever_comes_and_goes(events: list[tu
             admitted += [sequence.prompt[0] for sequence, _ in batch if sequence.prompt[0] not in admitted]
             cache_prompts(scheduler, batch)
         elif kind == "finish" and scheduler.decoding:
-            scheduler.release(scheduler.decoding[first % len(scheduler.decoding)])
+            scheduler.release_all(one_of(scheduler.decoding, first))
         elif kind == "cancel" and scheduler.running:
-            scheduler.running[first % len(scheduler.running)].cancelled = True
+            one_of(scheduler.running, first).cancelled = True
             assert len(scheduler.drop_cancelled()) == 1
         elif kind == "cancel waiting" and scheduler.waiting:
             scheduler.waiting[first % len(scheduler.waiting)].cancelled = True

@@ -50,6 +50,10 @@ class Scripted:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def drop(self, index: int) -> None:
+        assert index == 0
+        self.cancelled = True
+
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
