@@ -37,9 +37,9 @@ class TrainingSettings:
     clip_norm: float = 1.0
     tokens_per_step: int = 1024
     epochs: int = 18
-    min_steps: int = 40
+    min_steps: int = 20
     max_steps: int = 240
-    evaluate_every: int = 10
+    evaluate_every: int = 5
     patience: int = 5
 
     @classmethod
