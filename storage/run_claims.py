@@ -190,7 +190,7 @@ def expire_leases(session: Session) -> list[str]:
         _quietly(update(TuningRun))
         .where(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
         .values(
-            state=case((TuningRun.pause_requested, "paused"), else_="queued"),
+            state=case((and_(TuningRun.pause_requested, ~TuningRun.cancel_requested), "paused"), else_="queued"),
             lease_until=None,
             worker=None,
             pause_requested=False,

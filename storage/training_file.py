@@ -7,12 +7,15 @@ it. System and developer turns, and answers of weight 0, are not learned from. M
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NoReturn
 
 from storage.errors import InvalidSample, InvalidUpload
 from storage.samples import MAX_SAMPLES, MAX_VOICE_CHARS, Draft, draft
 
 MAX_UPLOAD_BYTES = 8_000_000
+MAX_LINE_CHARS = 2_000_000
+MOST_WRITINGS = 4 * MAX_SAMPLES  # as they stand there, some twice; whoever has more has joined the wrong files
 _SHAPES = '{"text": "…"}, {"prompt": "…", "completion": "…"} or {"messages": [{"role": "user", "content": "…"}, …]}'
 _MESSAGE_KEYS = {"role", "content", "weight"}
 _UNLEARNED = ("system", "developer")
@@ -26,7 +29,13 @@ def read_training_file(data: bytes) -> list[Draft]:
             f"This file has {len(data):,} bytes, and a training file may have {MAX_UPLOAD_BYTES:,}. "
             "Split it, and train the same voice on each part."
         )
-    found = [sample for number, line in _lines(data) for sample in _samples_of(number, line)]
+    writings = (sample for number, line in _lines(data) for sample in _samples_of(number, line))
+    found = list(islice(writings, MOST_WRITINGS + 1))
+    if len(found) > MOST_WRITINGS:
+        raise InvalidUpload(
+            f"This file has more than {MOST_WRITINGS:,} samples, and a voice may have {MAX_SAMPLES}. "
+            "Join short pieces into longer ones, or leave the least typical out."
+        )
     if not found:
         raise InvalidUpload(f"There is no writing in this file. Put one JSON object on each line: {_SHAPES}.")
     _require_room(found)
@@ -39,8 +48,11 @@ def _lines(data: bytes) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as wrong:
         _refuse(1 + data.count(b"\n", 0, wrong.start), "is not UTF-8 text. Save the file as UTF-8 and send it again.")
     for number, line in enumerate(text.split("\n"), start=1):  # JSON may hold other line ends unescaped
-        if line.strip():
-            yield number, line
+        if not line.strip():
+            continue
+        if len(line) > MAX_LINE_CHARS:
+            _refuse(number, f"has more than {MAX_LINE_CHARS:,} characters. Put what it says on several lines.")
+        yield number, line
 
 
 def _samples_of(number: int, line: str) -> Iterator[Draft]:

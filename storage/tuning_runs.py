@@ -105,13 +105,15 @@ def list_newest_events(
 
 
 def estimated_finish(session: Session, run: TuningRun) -> int | None:
-    """When a run ends at the latest, by its own newest estimate, in whole UTC seconds; None while it is not running."""
+    """When a run ends at the latest, by its own newest estimate, in whole UTC seconds; None while it is not running, or
+    when the estimate is of before an interruption."""
     if run.state != "running":
         return None
     measured = select(TuningEvent).where(TuningEvent.run_id == run.id, TuningEvent.type == "metrics")
     newest = session.scalar(measured.order_by(TuningEvent.id.desc()).limit(1))
     left = newest.data.get("eta_seconds") if newest is not None else None
-    return int(newest.at + left) if newest is not None and left is not None else None
+    ends_at = newest.at + left if newest is not None and left is not None else 0.0
+    return int(ends_at) if ends_at >= clock.now() else None
 
 
 def queue_position(session: Session, run_id: str) -> int | None:
@@ -173,7 +175,7 @@ def pause_run(session: Session, *, user_id: str | None, run_id: str, actor_id: s
     asked = _change(session, run_id, and_(state.in_(("queued", *CLAIMED_STATES)), _unasked()), change)
     run = get_run(session, user_id, run_id)
     if not asked:
-        if run.state == "paused" or run.pause_requested:
+        if run.state == "paused" or (run.pause_requested and run.state not in ENDED_STATES):
             return run
         raise _too_late(run, "pause")
     at_once = run.state == "paused"
@@ -195,9 +197,8 @@ def resume_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     queued = _change(session, run_id, TuningRun.state == "paused", {"state": "queued"})
     if queued:
         outbox.add(session, run_id)
-    taken_back = not queued and _change(
-        session, run_id, TuningRun.pause_requested.is_(True), {"pause_requested": False}
-    )
+    heeded_not_yet = and_(TuningRun.pause_requested.is_(True), TuningRun.state.in_(CLAIMED_STATES))
+    taken_back = not queued and _change(session, run_id, heeded_not_yet, {"pause_requested": False})
     run = get_run(session, user_id, run_id)
     if queued or taken_back:
         tell(session, run, "Resumed: waiting for a worker." if queued else "Resumed before it had paused.")

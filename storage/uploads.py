@@ -69,7 +69,10 @@ def get_upload(session: Session, keys: KeyStore, user_id: str, upload_id: str) -
 
 def read_upload(session: Session, keys: KeyStore, user_id: str, upload_id: str) -> bytes:
     """What is in a file, as it was given. Raises NotFound, KeyErased, IntegrityError."""
-    sealed = _row(session, user_id, upload_id).content_sealed
+    mine = select(Upload.content_sealed).where(Upload.id == upload_id, Upload.user_id == user_id)
+    sealed = session.scalar(mine)
+    if sealed is None:
+        raise NotFound("no such file")
     return crypto.unseal(keys.data_key(user_id), sealed, "upload", user_id, upload_id, "content")
 
 

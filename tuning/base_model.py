@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from tuning.chat_template import MOST_TEMPLATE_TOKENS, ChatTemplate
 from tuning.config import TuningConfig
+from tuning.encoding import ENCODING
 from tuning.errors import BaseModelUnavailable
 from tuning.probe import ProbeReport, probe, refuse_architecture
 
@@ -113,7 +114,8 @@ class BaseModel:
     def encode(self, text: str, *, document_start: bool = True) -> list[int]:
         """Token ids of `text`, led by the document-start token unless told otherwise. Control tokens spelled out in a
         person's text stay text."""
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        with ENCODING:
+            ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         return ([self.document_start_id] if document_start else []) + [int(token) for token in ids]
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from tuning.encoding import ENCODING
 from tuning.errors import ConversationRefused
 
 MOST_TEMPLATE_TOKENS = 96  # a block of training has 256, and a request at most half of them
@@ -68,19 +69,27 @@ class ChatTemplate:
         same request. Raises ConversationRefused where the template fails on it or leaves out what somebody said."""
         messages = [{"role": role, "content": text} for role, text in conversation]
         try:
-            rendered = _rendered(self.tokenizer, messages, answer_follows=True)
+            rendered, ids = _rendered(self.tokenizer, messages, answer_follows=True), _encoded(self.tokenizer, messages)
         except Exception as wrong:  # the template is a program of somebody else's, which may end in any error
             raise ConversationRefused(
                 "this model's chat template does not take such a conversation: send user and assistant turns that "
-                "take turns, the user's first and last, and no system turn if there is one"
+                "take turns, the user's first and last, no system turn if there is one, and nothing that spells out "
+                "the model's own control tokens"
             ) from wrong
-        for (
-            role,
-            text,
-        ) in conversation:  # some templates skip roles; of an earlier answer they may leave out its thoughts
-            if role != "assistant" and text.strip() not in rendered:
-                raise ConversationRefused(f"this model's chat template has no place for what the {role} says here")
-        return _encoded(self.tokenizer, messages)
+        _require_shown(conversation, rendered)
+        return ids
+
+
+def _require_shown(conversation: Sequence[tuple[str, str]], rendered: str) -> None:
+    """Every turn in its order. Some templates skip roles; of an earlier answer they may leave out its thoughts."""
+    place = 0
+    for role, text in conversation:
+        if role == "assistant":
+            continue
+        found = rendered.find(text.strip(), place)
+        if found < 0:
+            raise ConversationRefused(f"this model's chat template has no place for what the {role} says here")
+        place = found + len(text.strip())
 
 
 def _length(tokenizer: PreTrainedTokenizerBase, most_tokens: int) -> int:
@@ -100,7 +109,8 @@ def _answer_end(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     rendered = _rendered(tokenizer, answered, answer_follows=False)
     if rendered.count(_ANSWER) != 1:
         raise _Unusable("it does not show an answer once, as it is")
-    ids = list(tokenizer(rendered.partition(_ANSWER)[2], add_special_tokens=False)["input_ids"])
+    with ENCODING:
+        ids = list(tokenizer(rendered.partition(_ANSWER)[2], add_special_tokens=False)["input_ids"])
     controls = [place for place, token in enumerate(ids) if token in _control_ids(tokenizer)]
     if not controls:
         raise _Unusable("no control token ends an answer")
@@ -118,13 +128,14 @@ def _request(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> list[int]:
-    encoded = tokenizer.apply_chat_template(
-        list(messages),
-        chat_template=_on_any_day(tokenizer),
-        add_generation_prompt=True,
-        sanitize_control_tokens=True,
-        enable_thinking=False,
-    )
+    with ENCODING:
+        encoded = tokenizer.apply_chat_template(
+            list(messages),
+            chat_template=_on_any_day(tokenizer),
+            add_generation_prompt=True,
+            sanitize_control_tokens=True,
+            enable_thinking=False,
+        )
     return [int(token) for token in encoded["input_ids"]]
 
 
@@ -145,7 +156,8 @@ def _on_any_day(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])
+    with ENCODING:
+        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"])
 
 
 def _user(content: str) -> dict[str, str]:

@@ -46,8 +46,11 @@ class RunDiary:
 
     def checkpoint(self, data: bytes) -> None:
         """Keep the training's state, sealed, unless it was kept a moment ago."""
-        if time.monotonic() - self._saved_at < self._checkpoint_every_s:
-            return
+        if time.monotonic() - self._saved_at >= self._checkpoint_every_s:
+            self.keep(data)
+
+    def keep(self, data: bytes) -> None:
+        """Keep it now."""
         with self._storage.database.session() as session:
             checkpoints.save_checkpoint(session, self._storage.keys, self._claim, self._step, data)
         self._saved_at = time.monotonic()

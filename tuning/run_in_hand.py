@@ -79,6 +79,7 @@ class RunInHand:
         self._heartbeat = self._open.enter_context(heartbeat)
         self._prepared: _Prepared | None = None
         self._went_on = False
+        self._stack: Stack | None = None
         self.ended = False
 
     def prepare(self) -> None:
@@ -91,6 +92,7 @@ class RunInHand:
         if self.ended:
             return
         assert self._prepared is not None
+        self._stack = stack
         job, checkpoint = self._prepared.job, self._prepared.checkpoint
         with self._ending():
             try:
@@ -104,11 +106,11 @@ class RunInHand:
     def on_progress(self, progress: Progress) -> None:
         """Write down where it stands. Raises Stopped once this run is over."""
         with self._ending():
-            self._heartbeat.check()
             if self._went_on:
                 self._diary.note(f"Went on from step {progress.step - 1}")
                 self._went_on = False
             self._diary.progress(progress)
+            self._heartbeat.check()
         self._leave_if_ended()
 
     def on_checkpoint(self, data: bytes) -> None:
@@ -231,11 +233,19 @@ class RunInHand:
         """Cancelled: end it. Paused: put it aside with its checkpoint. The worker is stopping: back into the queue,
         where the next one goes on at once, and no attempt is counted. The lease was lost: write nothing."""
         logger.info("run %s: stopped (%s)", self.claim.run_id, self._heartbeat.reason)
+        if self._heartbeat.reason in ("paused", "worker stopping"):
+            self._keep_checkpoint()
         with self._bench.storage.database.session() as session:
             if self._heartbeat.reason in ("cancelled", "paused"):
                 run_claims.stop(session, self.claim)
             elif self._heartbeat.reason == "worker stopping":
                 run_claims.release(session, self.claim)
+
+    def _keep_checkpoint(self) -> None:
+        """Where it stands now, not where it stood at the last look that was kept."""
+        reached = self._stack.checkpoint_of(self) if self._stack is not None else None
+        if reached is not None:
+            self._diary.keep(reached)
 
     def _fail(self, code: str, message: str) -> None:
         logger.warning("run %s: failed (%s)", self.claim.run_id, code)

@@ -1,10 +1,11 @@
 """/v1/files: training files, one JSON object a line. A file is read whole and kept only if every line can be taken."""
 
+from contextlib import ExitStack
 from io import BytesIO
 from typing import IO, Any
 
 from apiflask import APIBlueprint
-from flask import Request, Response, request
+from flask import Request, Response, g, request
 
 from app.api import file_schemas as schemas
 from app.api.paging import page_of
@@ -34,8 +35,18 @@ class MemoryRequest(Request):
 
 @blueprint.before_request
 def _admit_a_whole_file() -> None:
-    """Files may be larger than other bodies; the gate has let this caller in."""
-    request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
+    """Files may be larger than other bodies; the gate has let this caller in. Reading one takes memory and time, so few
+    are read at once."""
+    if request.method == "POST":
+        g.upload_seat = ExitStack()
+        g.upload_seat.enter_context(services().uploads.one(caller().user_id))
+        request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
+
+
+@blueprint.teardown_request
+def _leave_the_seat(_: BaseException | None) -> None:
+    if seat := g.pop("upload_seat", None):
+        seat.close()
 
 
 @blueprint.post("")

@@ -37,7 +37,8 @@ def create_job(body: jobs.NewJob) -> jobs.Job:
         voice = _voice(session, body)
         data = _content(session, body.training_file)
     asked = JobRequest(body.training_file, voice.id if voice else body.model, body.suffix, body.metadata)
-    drafts = read_training_file(data)
+    with services().uploads.one(user_id):
+        drafts = read_training_file(data)
     with storage.database.session() as session:
         run, created = fine_tuning.request_job(
             session,

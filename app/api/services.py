@@ -8,10 +8,10 @@ from typing import cast
 from flask import current_app, g
 
 from app.auth import Caller
-from app.config import API_EVENT_STREAMS, AppConfig
+from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
 from app.generation.engine import Engine
 from app.generation.token_text import TokenTexts
-from app.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, Seats
+from app.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, MAX_UPLOADS, Seats
 from storage.store import Storage
 from tuning.base_model import BaseModel
 
@@ -28,6 +28,7 @@ class Services:
     engine: Engine
     stopping: threading.Event = field(default_factory=threading.Event)
     generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
+    uploads: Seats = field(default_factory=lambda: Seats(MAX_UPLOADS, "training files", in_all=API_UPLOADS))
     event_streams: Seats = field(
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )

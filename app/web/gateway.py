@@ -56,20 +56,22 @@ def install(app: Flask, config: AppConfig) -> None:
 @gateway.route("/v1/<path:path>", methods=METHODS, provide_automatic_options=False)
 def relay(path: str) -> ResponseReturnValue:
     """Pass the request on as it came, and the answer back as it comes."""
-    if path == FILES:
+    if path == FILES and request.method == "POST" and "Authorization" in request.headers:
         request.max_content_length = MAX_UPLOAD_BYTES + MULTIPART_BYTES
     query = request.query_string.decode("ascii", errors="replace")
     url = f"/v1/{quote(path, safe=URL_SAFE)}" + (f"?{query}" if query else "")
-    return forward(request.method, url, passed_on(request.headers.items()), request.get_data(cache=False))
+    return forward(request.method, url, passed_on(request.headers.items()))
 
 
-def forward(method: str, url: str, headers: dict[str, str], content: bytes) -> ResponseReturnValue:
-    """Send to the API role and stream its answer. 503 when it is not there or too many wait, 502 when it breaks off."""
+def forward(method: str, url: str, headers: dict[str, str], content: bytes | None = None) -> ResponseReturnValue:
+    """Send to the API role and stream its answer. 503 when it is not there or too many wait, 502 when it breaks off.
+    Without `content` the present request's own is sent, which is read once there is a place for it."""
     relays = cast(Relays, current_app.extensions["gateway"])
     if not relays.places.acquire(blocking=False):
         return refusal(503, "Too many requests are under way just now. Try again in a few seconds.", retry_after="2")
     with ExitStack() as held:
         held.callback(relays.places.release)
+        content = request.get_data(cache=False) if content is None else content
         call = held.enter_context(relays.hang_ups.watching(request.environ))
         answer = send(relays.client, call, method, url, headers, content)
         if isinstance(answer, Response):

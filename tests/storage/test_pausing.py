@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import update
 
 from storage import audit, checkpoints, outbox, prefixes, run_claims, tuning_runs
 from storage.errors import Conflict, LostLease, NotFound, RunPaused
@@ -249,3 +250,15 @@ def test_only_its_owner_pauses_and_resumes_a_run(storage: Storage, run: TuningRu
         with storage.database.session() as session, pytest.raises(NotFound):
             act(session, user_id=stranger.id, run_id=run.id, actor_id=stranger.id)
     assert read(storage, run).state == "queued"
+
+
+def test_a_release_that_knows_no_pause_cancels_and_the_run_does_not_come_to_rest_as_paused(
+    storage: Storage, run: TuningRun
+) -> None:
+    factories.start_run(storage, run, lease_s=-1)
+    pause(storage, run)
+    with storage.database.session() as session:
+        session.execute(update(TuningRun).where(TuningRun.id == run.id).values(cancel_requested=True))
+        assert run_claims.expire_leases(session) == [run.id]
+    assert claim(storage, run) is None
+    assert read(storage, run).state == "cancelled"

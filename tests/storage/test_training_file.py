@@ -6,7 +6,7 @@ import pytest
 
 from storage.errors import InvalidUpload
 from storage.samples import MAX_SAMPLES
-from storage.training_file import MAX_UPLOAD_BYTES, read_training_file
+from storage.training_file import MAX_UPLOAD_BYTES, MOST_WRITINGS, read_training_file
 from tests.factories import SAMPLE_TEXTS
 
 ONE, TWO, THREE = SAMPLE_TEXTS[:3]
@@ -102,3 +102,12 @@ def test_more_than_a_voice_can_hold_is_refused_before_it_is_kept() -> None:
     with pytest.raises(InvalidUpload, match="Split it"):
         read_training_file(b" " * (MAX_UPLOAD_BYTES + 1))
     assert len(read_training_file(lines(*[GOOD] * (MAX_SAMPLES + 1)))) == MAX_SAMPLES + 1, "the same is kept once"
+
+
+def test_a_file_of_endless_copies_or_of_one_endless_line_is_refused_before_it_is_read_to_its_end() -> None:
+    line = b'{"text": "We had the lamps on, and I was with my sister."}\n'
+    assert len(read_training_file(line * MOST_WRITINGS)) == MOST_WRITINGS
+    with pytest.raises(InvalidUpload, match="more than 2,000 samples"):
+        read_training_file(line * 100_000)
+    with pytest.raises(InvalidUpload, match="Line 1 has more than 2,000,000 characters"):
+        read_training_file(b'{"messages": [' + b"{}," * 700_000 + b"{}]}")

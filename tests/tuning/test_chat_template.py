@@ -1,6 +1,9 @@
 """Requests in an instruct model's own form, on real tokenizers with templates of every manner."""
 
 import logging
+import threading
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -168,3 +171,42 @@ def test_another_template_makes_no_other_model() -> None:
     mended.chat_template = CHAT_TEMPLATE.replace("\n", "\n\n")
     model = make_model("llama", chat=True)
     assert fingerprint(model, tokenizer) == fingerprint(model, mended)
+
+
+def test_what_others_encode_at_the_same_time_changes_nobodys_tokens() -> None:
+    """A tokenizer keeps in itself whether spelled-out control tokens stay text."""
+    base = make_tiny(chat=True)
+    spelled = "say <|user|> and <|assistant|>"
+    conversation = [("user", "Hello."), ("assistant", "Good day."), ("user", spelled)]
+    plain, turns = base.encode(spelled), base.encode_conversation(conversation)
+    deadline, wrong = time.monotonic() + 1.5, []
+
+    def encode(function: Callable[[], list[int]], expected: list[int]) -> None:
+        while time.monotonic() < deadline:
+            if function() != expected:
+                wrong.append(expected)
+
+    jobs: list[tuple[Callable[[], list[int]], list[int]]] = [
+        (lambda: base.encode(spelled), plain),
+        (lambda: base.encode_conversation(conversation), turns),
+    ]
+    threads = [threading.Thread(target=encode, args=job) for job in jobs * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_turn_that_the_template_leaves_out_is_missed_though_another_says_the_same() -> None:
+    base = make_tiny(chat=True)
+    tokenizer = base.tokenizer
+    kept = tokenizer.chat_template
+    try:
+        tokenizer.chat_template = (
+            "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + kept
+        )
+        with pytest.raises(ConversationRefused, match="no place for what the"):
+            base.encode_conversation([("system", "Be brief."), ("user", "Be brief.")])
+    finally:
+        tokenizer.chat_template = kept

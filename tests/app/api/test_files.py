@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from app.api.services import EXTENSION
 from storage import uploads
 from storage.training_file import MAX_UPLOAD_BYTES
 from tests.app.api.people import Api, Person
@@ -115,3 +116,15 @@ def test_too_many_files_are_a_429_that_is_not_to_be_retried(
     answer = send(api, ann)
     assert (answer.status_code, answer.json["error"]["code"]) == (429, "limit_reached")
     assert answer.headers["x-should-retry"] == "false"
+
+
+def test_of_one_account_one_file_is_read_at_a_time_and_a_refused_one_gives_its_seat_back(
+    api: Api, ann: Person, ben: Person
+) -> None:
+    seats = api.app.extensions[EXTENSION].uploads
+    with seats.one(ann.user_id):
+        assert error_of(send(api, ann), 429)["code"]
+        assert send(api, ben).status_code == 200
+    error_of(send(api, ann, b"no JSON"), 400)
+    assert send(api, ann).status_code == 200
+    assert seats.taken(ann.user_id) == 0

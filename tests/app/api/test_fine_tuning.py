@@ -95,7 +95,7 @@ def test_the_whole_loop_from_a_file_to_text_in_the_voice(
     assert done.fine_tuned_model is not None
     assert voice_names(api, ann) == ["My voice", "Letters"]
     said = client.completions.create(model=done.fine_tuned_model, prompt="My day", max_tokens=8, temperature=0)
-    assert said.to_dict()["idiolect"] == {"voice": done.fine_tuned_model, "version": 1}
+    assert said.to_dict()["idiolect"] == {"voice": done.fine_tuned_model, "version": 1, "strength": 1.0}
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(asked.id)
     assert checkpoint.fine_tuned_model_checkpoint == done.fine_tuned_model
     assert checkpoint.fine_tuning_job_id == asked.id

@@ -41,6 +41,8 @@ def test_a_training_file_passes_though_it_is_larger_than_other_bodies(web: Flask
     files = {"file": ("mine.jsonl", b" " * (6 << 20))}
     sent = httpx.Request("POST", "http://test", data={"purpose": "fine-tune"}, files=files)
     given = {"data": sent.read(), "content_type": sent.headers["Content-Type"]}
+    assert web.test_client().open("/v1/files", method="POST", **given).status_code == 413, "without a key"
+    given["headers"] = {"Authorization": "Bearer idl-anything"}
     assert web.test_client().open("/v1/files", method="POST", **given).status_code == 418
     assert upstream.seen[0].body == sent.content
     assert web.test_client().open("/v1/voices", method="POST", **given).status_code == 413
