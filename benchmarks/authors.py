@@ -1,6 +1,7 @@
 """Authors of a JSON Lines file as the benchmarks split them: the newest texts judge, those just before them train. Owns
 the split rule; knows no method, and never writes a word of anybody's text anywhere."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,17 @@ class Author:
             num_virtual_tokens=num_virtual_tokens,
             earlier=earlier,
         )
+
+
+def author_options(says: str | None, limit: int) -> argparse.ArgumentParser:
+    """A command line that says which authors are measured. limit: how many unless told."""
+    parser = argparse.ArgumentParser(description=says, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--authors", type=Path, required=True, help="JSON Lines with author and text, an author's in order"
+    )
+    parser.add_argument("--limit", type=int, default=limit, help="how many authors")
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many: for choosing a recipe")
+    return parser
 
 
 def read_authors(path: Path, limit: int, skip: int = 0) -> Sequence[Author]:

@@ -10,19 +10,18 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from benchmarks.authors import Author, read_authors
+from benchmarks.authors import Author, author_options, read_authors
 from benchmarks.statistics import median
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import build_split
 from tuning.errors import TooLittleText
-from tuning.evaluation import bits_per_char, judge
+from tuning.evaluation import bits_per_char, judge, reduction_pct
 from tuning.population import load_population
 from tuning.prefix import Prefix
-from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
+from tuning.trainer import TrainingJob, TrainingSettings, train_alone
 
 
 def measure(
@@ -34,16 +33,15 @@ def measure(
         split = build_split(base, author.training(num_samples), num_virtual_tokens=settings.num_virtual_tokens)
     except TooLittleText:
         return {"author": author.name, "published": False, "refused": True}
-    (result,) = train_prefixes(base, [TrainingJob(split, start=population)], settings)
-    assert result is not None
+    result = train_alone(base, TrainingJob(split, start=population), settings)
     verdict = judge(base, split, result, population)
     stored = Prefix.from_bytes(verdict.data, base.fingerprint, dtype=base.dtype)
-    voice, bare = (bits_per_char(base, one, later) for one in (stored, None))
+    bare, voice = (bits_per_char(base, one, later) for one in (None, stored))
     return {
         "author": author.name,
         "published": verdict.publish,
         "judged_reduction_pct": round(float(verdict.figures["reduction_pct"]), 3),
-        "reduction_pct": round(100 * (1 - voice / bare), 3),
+        "reduction_pct": round(reduction_pct(bare, voice), 3),
     }
 
 
@@ -70,11 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--authors", type=Path, required=True, help="JSON Lines with author and text")
+    parser = author_options(__doc__, limit=12)
     parser.add_argument("--samples", type=int, default=3, help="how many pieces, fewer than five")
-    parser.add_argument("--limit", type=int, default=12, help="how many authors")
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many")
     return parser.parse_args(arguments)
 
 

@@ -6,22 +6,20 @@ loss that training anew reaches at its best, as a share of the steps that took i
 author's last 12 texts. Progress on stderr; the last line on stdout is one JSON object.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
-from benchmarks.authors import Author, read_authors
+from benchmarks.authors import Author, author_options, read_authors
 from benchmarks.statistics import median
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Earlier, Split, split_before
-from tuning.evaluation import bits_per_char
+from tuning.evaluation import bits_per_char, reduction_pct
 from tuning.population import load_population
 from tuning.prefix import Prefix
-from tuning.trainer import TrainingJob, TrainingResult, TrainingSettings, train_prefixes
+from tuning.trainer import TrainingJob, TrainingResult, TrainingSettings, train_alone
 
 FIRST, THEN = 20, 40
 LOOK_EVERY = 2  # steps
@@ -45,20 +43,18 @@ class Outcome:
 
 def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | None, author: Author) -> Outcome:
     """One author, both ways."""
-    patient = replace(
-        settings, evaluate_every=LOOK_EVERY, patience=settings.patience * settings.evaluate_every // LOOK_EVERY
-    )
+    patient = settings.looking_every(LOOK_EVERY)
     older = author.training(THEN)[:FIRST]
     first = split_before(base, older, older[-1:], num_virtual_tokens=settings.num_virtual_tokens)
-    version = _trained(base, TrainingJob(first, start=population), settings).prefix
+    version = train_alone(base, TrainingJob(first, start=population), settings).prefix
     split = author.split(
         base,
         THEN,
         settings.num_virtual_tokens,
         earlier=Earlier(frozenset(first.trained_ids), frozenset(text.id for text in older)),
     )
-    anew = _trained(base, TrainingJob(split, start=population), patient)
-    gone_on = _trained(base, TrainingJob(split, start=version), patient)
+    anew = train_alone(base, TrainingJob(split, start=population), patient)
+    gone_on = train_alone(base, TrainingJob(split, start=version), patient)
     return Outcome(
         author=author.name,
         anew_steps=anew.best_step,
@@ -76,7 +72,7 @@ def steps_to(result: TrainingResult, loss: float) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print one JSON object."""
-    options = _options(arguments)
+    options = author_options(__doc__, limit=6).parse_args(arguments)
     config = TuningConfig.from_env()
     base, settings = load_base_model(config), TrainingSettings.from_config(config)
     population = load_population(config, base)
@@ -103,23 +99,9 @@ def _summary(outcomes: Sequence[Outcome], base: BaseModel, settings: TrainingSet
     }
 
 
-def _trained(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> TrainingResult:
-    (result,) = train_prefixes(base, [job], settings)
-    assert result is not None
-    return result
-
-
 def _reduction_pct(base: BaseModel, prefix: Prefix, split: Split) -> float:
-    voice, bare = (bits_per_char(base, one, split.test) for one in (prefix, None))
-    return round(100 * (1 - voice / bare), 3)
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--authors", type=Path, required=True, help="JSON Lines with author and text")
-    parser.add_argument("--limit", type=int, default=6, help="how many authors")
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many")
-    return parser.parse_args(arguments)
+    bare, voice = (bits_per_char(base, one, split.test) for one in (None, prefix))
+    return round(reduction_pct(bare, voice), 3)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
-from benchmarks.authors import Author, read_authors
+from benchmarks.authors import Author, author_options, read_authors
 from benchmarks.journal import Journal
 from benchmarks.methods import METHODS, RANKED, Workshop, measure
 from benchmarks.statistics import interval, median, wins
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Split
-from tuning.evaluation import bits_per_char, cross_user_losses, rank1
+from tuning.evaluation import bits_per_char, cross_user_losses, rank1, reduction_pct
 from tuning.neutral import neutral_blocks
 from tuning.population import SETTINGS as POPULATION
 from tuning.population import load_population
@@ -154,13 +154,8 @@ def _methods(options: argparse.Namespace, population: Prefix | None) -> list[str
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--authors", type=Path, required=True, help="JSON Lines with author and text, an author's in order"
-    )
+    parser = author_options(__doc__, limit=12)
     parser.add_argument("--samples", default="20", help="numbers of training texts, with commas")
-    parser.add_argument("--limit", type=int, default=12, help="how many authors")
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many: for choosing a recipe")
     parser.add_argument("--methods", default="", help=f"with commas; all of {', '.join(METHODS)} unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept")
@@ -194,7 +189,7 @@ def _hash_of_state(state: peers.State | None) -> str:
 
 
 def _gain(row: Row, bare: Row) -> float:
-    return 100 * (1 - float(row["bits_per_char"]) / float(bare["bits_per_char"]))
+    return reduction_pct(float(bare["bits_per_char"]), float(row["bits_per_char"]))
 
 
 def _rise(row: Row, bare: Row) -> float:

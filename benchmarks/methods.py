@@ -11,7 +11,7 @@ from tuning.dataset import Block, Split
 from tuning.evaluation import bits_per_char
 from tuning.in_context import in_context_bits_per_char
 from tuning.prefix import Prefix
-from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
+from tuning.trainer import TrainingJob, TrainingSettings, train_alone
 
 METHODS = ("ours", "population", "in_context", "peft_prompt", "peft_prefix", "lora", "lora_population", "full")
 RANKED = ("ours", "peft_prefix")  # whose fits are kept, to be tried on every other author
@@ -61,8 +61,7 @@ def measure(shop: Workshop, method: str, split: Split) -> Outcome:
 def _ours(shop: Workshop, split: Split) -> Outcome:
     began = time.process_time()
     job = TrainingJob(split, seed=shop.seed, start=shop.population)
-    (result,) = train_prefixes(shop.base, [job], shop.settings)
-    assert result is not None
+    result = train_alone(shop.base, job, shop.settings)
     seconds = time.process_time() - began
     data = result.prefix.to_bytes()
     stored = Prefix.from_bytes(data, shop.base.fingerprint, dtype=shop.base.dtype)

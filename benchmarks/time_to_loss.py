@@ -20,7 +20,6 @@ from benchmarks.timed import Bench, Look, best, ratio, reached, train_ours, trai
 from tuning.dataset import Split
 from tuning.precision import multiplies_bfloat16
 from tuning.prefix import Prefix
-from tuning.training import TrainingSettings
 
 EVALUATE_EVERY = 2  # often enough to time the crossing
 Row = dict[str, Any]
@@ -42,12 +41,6 @@ class Race:
         """Our time in units of theirs, the median of the rounds."""
         pairs = zip(self.ours[start], self.theirs, strict=True)
         return median([ratio(mine, theirs) for (mine, _), theirs in pairs])
-
-
-def often(settings: TrainingSettings) -> TrainingSettings:
-    """The same training with more looks: it may go on without gain for as many steps as before."""
-    patience = settings.patience * settings.evaluate_every // EVALUATE_EVERY
-    return replace(settings, evaluate_every=EVALUATE_EVERY, patience=patience)
 
 
 def warm_up(bench: Bench, split: Split) -> None:

@@ -33,7 +33,7 @@ import peft
 import torch
 
 from benchmarks import time_to_loss, users_per_minute
-from benchmarks.authors import every_author, read_authors
+from benchmarks.authors import author_options, every_author, read_authors
 from benchmarks.journal import Journal
 from benchmarks.other_load import OtherLoad
 from benchmarks.timed import Bench
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = TrainingSettings.from_config(config)
     population = load_population(config, base)
     plan = plan_memory(base, settings, config)
-    bench = Bench(base, time_to_loss.often(settings), plan.step, options.seed)
+    bench = Bench(base, settings.looking_every(time_to_loss.EVALUATE_EVERY), plan.step, options.seed)
     one = _one_person(bench, options, population)
     ratios = {"time_ratio_to_peft": OURS, "time_ratio_to_peft_neutral_start": NEUTRAL}
     printed: Row = {key: one[name]["median_ratio"] if name in one else None for key, name in ratios.items()}
@@ -117,11 +117,7 @@ def _many_people(office: users_per_minute.Office, options: argparse.Namespace, p
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--authors", type=Path, required=True, help="JSON Lines with author and text, an author's in order"
-    )
-    parser.add_argument("--limit", type=int, default=4, help="how many authors are trained to PEFT's best loss")
+    parser = author_options(__doc__, limit=4)  # trained to PEFT's best loss
     parser.add_argument("--samples", type=int, default=20, help="texts of each of them")
     parser.add_argument(
         "--users", type=_numbers, default=[1, 8, 32], help="numbers of waiting users, with commas; '' leaves them out"
@@ -133,7 +129,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=8,
         help="time PEFT for so many of them, at least 4, and reckon the others from these",
     )
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first so many authors")
     parser.add_argument("--rounds", type=int, default=1, help="time every author so often; the median counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--population-seconds", type=float, help="what the population prefix took, to stand beside it")

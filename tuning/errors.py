@@ -13,6 +13,8 @@ TuningError
 └── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
 """
 
+import traceback
+
 
 class TuningError(Exception):
     """Anything tuning refuses or cannot do."""
@@ -56,3 +58,8 @@ class TooLittleText(TuningError):
 
 class Stopped(TuningError):
     """Training was asked to stop between two steps."""
+
+
+def where(error: BaseException) -> str:
+    """Where an error came from, for a log: its kind and its frames, without its words, which may quote a person."""
+    return f"{type(error).__name__} at\n{''.join(traceback.format_tb(error.__traceback__))}"

@@ -77,6 +77,11 @@ def rank1(matrix: Sequence[Sequence[float]]) -> float:
     return sum(first) / len(matrix)
 
 
+def reduction_pct(base_loss: float, voice_loss: float) -> float:
+    """By how many percent fewer bits the voice needs than the base model; negative: more."""
+    return 100 * (1 - voice_loss / base_loss)
+
+
 def judge(
     base: BaseModel,
     split: Split,
@@ -106,7 +111,7 @@ def judge(
         "stop_tokens": num_tokens(split.stop),
         "test_tokens": num_tokens(split.test),
         "voice_bits_per_char": voice_loss,
-        "reduction_pct": 100 * (1 - voice_loss / rivals["base"]),
+        "reduction_pct": reduction_pct(rivals["base"], voice_loss),
         "train_seconds": result.seconds,
         "prefix_bytes": len(data),
         "num_virtual_tokens": stored.num_virtual_tokens,

@@ -76,11 +76,6 @@ class Learner:
         return self.step % self._settings.evaluate_every == 0 or self.step >= self.max_steps
 
     @property
-    def seed(self) -> int:
-        """Of the job."""
-        return self._job.seed
-
-    @property
     def early_stopping_set(self) -> tuple[Block, ...]:
         """What a look measures."""
         return self._job.split.stop

@@ -3,11 +3,6 @@ Owns the question to the model and what is fit to keep of its answer. Knows noth
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteriaList
 
 from storage import run_claims, samples
 from storage.run_claims import Claim
@@ -15,6 +10,7 @@ from storage.samples import Sample
 from storage.store import Storage
 from storage.text_intake import MAX_PROMPT_CHARS
 from tuning.base_model import BaseModel
+from tuning.continuation import continuations
 
 MOST_NEW_TOKENS = 40
 EXCERPT_TOKENS = 256  # how a text begins tells what it answers
@@ -65,7 +61,7 @@ def requests_for(base: BaseModel, texts: Sequence[str], check: Callable[[], None
     questions = [_question(base, text) for text in texts]
     if not all(questions):
         return [None] * len(texts)
-    answers = _answers(base, questions, check)
+    answers = continuations(base, None, questions, num_tokens=MOST_NEW_TOKENS, temperature=0, check=check)
     return [cleaned(answer, text) for answer, text in zip(answers, texts, strict=True)]
 
 
@@ -91,36 +87,3 @@ def _question(base: BaseModel, text: str) -> list[int]:
             return asked
         room -= 1
     return []
-
-
-def _answers(base: BaseModel, questions: Sequence[Sequence[int]], check: Callable[[], None]) -> list[str]:
-    """What the bare base model answers, greedily. Rows are padded on the left: a mask of the same length is exact."""
-    longest = max(map(len, questions))
-    padding = base.document_start_id
-    inputs = torch.tensor([[padding] * (longest - len(ids)) + list(ids) for ids in questions], device=base.device)
-    mask = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in questions], device=base.device)
-    greedy = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=MOST_NEW_TOKENS,
-        eos_token_id=list(base.stop_token_ids),
-        pad_token_id=base.stop_token_ids[0],
-    )
-    model: Any = base.model
-    with torch.no_grad():
-        written = model.generate(
-            inputs,
-            attention_mask=mask,
-            generation_config=greedy,
-            stopping_criteria=StoppingCriteriaList([_stopping_nothing(check)]),
-        )
-    return [base.decode([int(token) for token in row]) for row in written[:, longest:]]
-
-
-def _stopping_nothing(check: Callable[[], None]) -> Callable[..., Tensor]:
-    """A stopping criterion that ends no row by itself, and lets `check` raise between two tokens."""
-
-    def criterion(input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        check()
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-
-    return criterion

@@ -12,7 +12,7 @@ from typing import Any
 from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import KeyErased, NotFound
 from tuning.celery_app import celery_app, enqueue_report
-from tuning.errors import Stopped
+from tuning.errors import Stopped, where
 from tuning.evaluation import bits_per_char
 from tuning.going_on import split_of
 from tuning.prefix import Prefix
@@ -39,7 +39,7 @@ def keep_report(bench: Bench, run_id: str) -> None:
     except (Stopped, NotFound, KeyErased) as why:
         logger.info("run %s: no report (%s)", run_id, type(why).__name__)
     except Exception as unexpected:
-        logger.error("run %s: no report (%s)", run_id, type(unexpected).__name__)
+        logger.error("run %s: no report: %s", run_id, where(unexpected))
 
 
 def _keep(bench: Bench, run_id: str) -> None:

@@ -5,7 +5,6 @@ Logs and messages name runs and kinds of errors, never anybody's text: an unexpe
 """
 
 import logging
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tuning.errors import (
     InvalidPrefix,
     Stopped,
     TooLittleText,
+    where,
 )
 from tuning.evaluation import Verdict, judge
 from tuning.going_on import Beginning, begin
@@ -225,8 +225,7 @@ class RunInHand:
             case InvalidPrefix():
                 self._fail("diverged", _DIVERGED)
             case _:
-                frames = "".join(traceback.format_tb(error.__traceback__))
-                logger.error("run %s: %s at\n%s", run_id, type(error).__name__, frames)
+                logger.error("run %s: %s", run_id, where(error))
                 self._fail("internal", _INTERNAL)
 
     def _stop(self) -> None:

@@ -14,7 +14,16 @@ from tuning.learner import Learner
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
 from tuning.training_step import StepPlan, train_step
 
-__all__ = ["Listener", "Progress", "Stack", "TrainingJob", "TrainingResult", "TrainingSettings", "train_prefixes"]
+__all__ = [
+    "Listener",
+    "Progress",
+    "Stack",
+    "TrainingJob",
+    "TrainingResult",
+    "TrainingSettings",
+    "train_alone",
+    "train_prefixes",
+]
 
 OnProgress = Callable[[int, Progress], None]
 OnCheckpoint = Callable[[int, bytes], None]
@@ -134,6 +143,13 @@ def train_prefixes(
     if stopped and all(stopped):
         raise stopped[0] or Stopped()
     return [listener.result for listener in listeners]
+
+
+def train_alone(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> TrainingResult:
+    """One person's training, to its end."""
+    (result,) = train_prefixes(base, [job], settings)
+    assert result is not None  # nobody could have stopped it
+    return result
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from tuning.config import TuningConfig
@@ -51,6 +51,11 @@ class TrainingSettings:
         """Steps of a training on so much text: so many epochs, within bounds. Little text is learned by heart soon."""
         wanted = self.epochs * math.ceil(train_tokens / self.tokens_per_step)
         return min(self.max_steps, max(self.min_steps, wanted))
+
+    def looking_every(self, steps: int) -> Self:
+        """The same with looks at other intervals. Patience lasts as many steps as before, and never less."""
+        patience = math.ceil(self.patience * self.evaluate_every / steps)
+        return replace(self, evaluate_every=steps, patience=patience)
 
     def schedule(self, step: int, steps: int) -> float:
         """Share of the learning rate at `step` of `steps`: a linear rise, then a cosine down to _FINAL_SHARE."""

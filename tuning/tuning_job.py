@@ -4,12 +4,12 @@ is a RunInHand's."""
 
 import logging
 import time
-import traceback
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage import run_claims
 from storage.run_claims import Claim
+from tuning.errors import where
 from tuning.report_keeping import keep_report
 from tuning.run_in_hand import RunInHand
 from tuning.trainer import Stack
@@ -120,8 +120,7 @@ class _Table:
 
 def _without_frames(error: Exception) -> Exception:
     """Its frames hold the step that broke, which may be what ran out of memory. Logged here, where they are known."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("a step that several shared: %s at\n%s", type(error).__name__, frames)
+    logger.error("a step that several shared: %s", where(error))
     return error.with_traceback(None)
 
 

@@ -143,9 +143,7 @@ def _of_serving(error: Exception) -> ApiError | None:
         case generation.PromptTooLong():
             return prompt_too_long(error, "prompt")
         case NoSeat():
-            message = (
-                f"You may have {error.most} {error.what} open at once, and this is one too many; let some end first."
-            )
+            message = f"At most {error.most} of your {error.what} may be open at once; let some end first."
             headers = {"Retry-After": "1"}
             return ApiError(429, message, code="too_many_requests_at_once", headers=headers)
         case HouseFull():

@@ -9,6 +9,7 @@ from app.api import fine_tuning_schemas as jobs
 from app.api import schemas
 from app.api.errors import missing, refused
 from app.api.paging import page_of, unknown_after
+from app.api.run_events import event_fields
 from app.api.services import caller, services
 from app.api.tuning_runs import resumed
 from storage import fine_tuning, models, tuning_runs, uploads, voices
@@ -117,7 +118,7 @@ def list_job_events(job_id: str, page: schemas.Page) -> jobs.JobEventList:
     before = None if page.after is None else _event_number(page.after)
     with services().storage.database.reading() as session:
         found = tuning_runs.list_newest_events(session, caller().user_id, job_id, before=before, limit=page.limit + 1)
-        data = [_event(event) for event in found[: page.limit]]
+        data = [jobs.JobEvent(**event_fields(event)) for event in found[: page.limit]]
     return jobs.JobEventList(data=data, has_more=len(found) > page.limit)
 
 
@@ -202,17 +203,6 @@ def _error(run: models.TuningRun) -> jobs.JobError | None:
     if run.state == "succeeded" and not run.published:
         return jobs.JobError(code="not_published", message=run.figures.get("reason") or _UNPUBLISHED)
     return None
-
-
-def _event(event: models.TuningEvent) -> jobs.JobEvent:
-    return jobs.JobEvent(
-        id=str(event.id),
-        created_at=int(event.at),
-        level=event.level,
-        type=event.type,
-        message=event.message,
-        data=event.data,
-    )
 
 
 def _checkpoint(version: models.PrefixVersion) -> jobs.Checkpoint:

@@ -1,5 +1,7 @@
 """A training's events as the API shows them, in a list or as they come."""
 
+from typing import Any
+
 from app.api import schemas
 from storage import models, tuning_runs
 from storage.models import ENDED_STATES
@@ -10,14 +12,19 @@ BATCH = 200
 
 def shown_event(event: models.TuningEvent) -> schemas.TuningEvent:
     """An event as the API shows it."""
-    return schemas.TuningEvent(
-        id=str(event.id),
-        created_at=int(event.at),
-        level=event.level,
-        type=event.type,
-        message=event.message,
-        data=event.data,
-    )
+    return schemas.TuningEvent(**event_fields(event))
+
+
+def event_fields(event: models.TuningEvent) -> dict[str, Any]:
+    """What an event says, in whichever shape."""
+    return {
+        "id": str(event.id),
+        "created_at": int(event.at),
+        "level": event.level,
+        "type": event.type,
+        "message": event.message,
+        "data": event.data,
+    }
 
 
 class RunEvents:

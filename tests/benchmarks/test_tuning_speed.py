@@ -32,7 +32,7 @@ def base() -> BaseModel:
 
 @pytest.fixture
 def bench(base: BaseModel) -> Bench:
-    return Bench(base, time_to_loss.often(SETTINGS), StepPlan(), seed=0)
+    return Bench(base, SETTINGS.looking_every(time_to_loss.EVALUATE_EVERY), StepPlan(), seed=0)
 
 
 def curve(*losses: float) -> list[Look]:
@@ -80,13 +80,6 @@ def test_a_race_is_the_median_of_its_rounds_and_counts_who_got_there() -> None:
     assert table["other"]["step"] == [None, 2]
     assert table["peft"]["seconds"] == [8.0, 8.0]
     assert table["peft"]["grid_seconds"] == [200.0, 200.0]
-
-
-def test_more_looks_end_a_training_no_sooner() -> None:
-    settings = TrainingSettings()
-    more = time_to_loss.often(settings)
-    assert more.evaluate_every == 2
-    assert more.evaluate_every * more.patience == settings.evaluate_every * settings.patience
 
 
 def test_both_sides_are_looked_at_often_and_ours_stops_where_it_is_told(bench: Bench, tmp_path: Path) -> None:

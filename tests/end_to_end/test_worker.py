@@ -8,23 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from celery import Celery
-from sqlalchemy import select
 
 from app.generation.engine import Engine
 from app.generation.sampling import SamplingParams
 from storage import crypto, prefixes, schema, tuning_runs, workers
 from storage.config import StorageConfig
 from storage.errors import IntegrityError
-from storage.models import PrefixVersion, TuningCheckpoint, TuningRun, User
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.factories import add_samples, first_voice, make_run, make_user
 from tests.servers import ValkeyServer, short_folder, start_valkey
 from tests.tiny_model import make_tiny, make_tokenizer, save_tiny
+from tests.tuning.runs import LINE, Asked
 from tuning import celery_app as queue
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
@@ -41,7 +39,6 @@ MANY_LINES = 30
 LEASE_S = 3.0
 COMMAND = (sys.executable, "-m", "celery", "-A", "tuning.celery_app", "worker", "--pool", "prefork")
 OPTIONS = ("--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
-LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
 
 
 def pieces(about: str, lines: int = 3) -> tuple[str, ...]:
@@ -54,37 +51,6 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) ->
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come to pass in {seconds:.0f} s"
         time.sleep(0.05)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A person who asked for a training."""
-
-    storage: Storage
-    user: User
-    voice_id: str
-    run_id: str
-
-    def run(self) -> TuningRun:
-        with self.storage.database.reading() as session:
-            return tuning_runs.get_run(session, self.user.id, self.run_id)
-
-    def has_ended(self) -> bool:
-        return self.run().finished_at is not None
-
-    def events(self, kind: str) -> list[Any]:
-        with self.storage.database.reading() as session:
-            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
-        return [event.data if kind == "metrics" else event.message for event in events if event.type == kind]
-
-    def versions(self) -> list[PrefixVersion]:
-        with self.storage.database.reading() as session:
-            return list(session.scalars(select(PrefixVersion).where(PrefixVersion.voice_id == self.voice_id)))
-
-    def checkpoint_step(self) -> int:
-        with self.storage.database.reading() as session:
-            kept = session.get(TuningCheckpoint, self.run_id)
-            return kept.step if kept else 0
 
 
 @dataclass
@@ -192,7 +158,7 @@ def test_a_run_asked_for_with_the_broker_down_is_kept_and_starts_when_it_is_back
 
 
 def test_its_figures_fell_and_beat_the_base_model(first: Asked) -> None:
-    metrics = first.events("metrics")
+    metrics = first.metrics()
     assert 5 <= len(metrics) <= 100
     assert metrics[-1]["best_held_out_loss"] < metrics[0]["best_held_out_loss"]
     assert metrics[-1]["best_held_out_loss"] < metrics[-1]["base_held_out_loss"]
@@ -211,11 +177,11 @@ def test_the_worker_is_listed(platform: Platform, first: Asked) -> None:
 def test_a_cancel_in_mid_run_works_within_seconds(platform: Platform, first: Asked) -> None:
     asked = platform.ask("paper boats", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
-    wait_until(lambda: asked.checkpoint_step() > 0, "training")
+    wait_until(lambda: asked.has_checkpoint(), "training")
     with platform.storage.database.session() as session:
         tuning_runs.cancel_run(session, user_id=asked.user.id, run_id=asked.run_id, actor_id=asked.user.id)
     wait_until(asked.has_ended, "the cancel", seconds=5)
-    assert (asked.run().state, asked.checkpoint_step(), asked.versions()) == ("cancelled", 0, [])
+    assert (asked.run().state, asked.checkpoint_step(), asked.versions()) == ("cancelled", None, [])
 
 
 def test_two_people_trained_at_once_by_two_workers_leave_no_trace_in_each_others(
@@ -254,7 +220,7 @@ def test_a_shared_list_would_be_noticed() -> None:
 def test_a_run_of_a_worker_that_is_stopped_is_handed_over_at_once(platform: Platform, first: Asked) -> None:
     asked = platform.ask("tin kettles", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
-    wait_until(lambda: asked.checkpoint_step() > 0, "training")
+    wait_until(lambda: asked.has_checkpoint(), "training")
     stopped = platform.worker_of(asked)
     stopped.terminate()
     assert stopped.wait(20) == 0
@@ -262,18 +228,18 @@ def test_a_run_of_a_worker_that_is_stopped_is_handed_over_at_once(platform: Plat
         assert all(not found.name.endswith(f":{stopped.pid}") for found in workers.list_workers(session))
     wait_until(asked.has_ended, "the run's end")
     assert (asked.run().state, asked.run().attempts, len(asked.versions())) == ("succeeded", 1, 1)
-    assert any(message.startswith("Went on from step") for message in asked.events("message"))
+    assert any(message.startswith("Went on from step") for message in asked.messages())
 
 
 def test_a_killed_workers_run_goes_on_from_its_checkpoint_and_publishes_once(platform: Platform, first: Asked) -> None:
     asked = platform.ask("weather vanes", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
-    wait_until(lambda: asked.checkpoint_step() >= 10, "a checkpoint")
+    wait_until(lambda: (asked.checkpoint_step() or 0) >= 10, "a checkpoint")
     victim = platform.worker_of(asked)
     children = children_of(victim.pid)
     victim.kill()
     victim.wait()
-    kept = asked.checkpoint_step()
+    kept = asked.checkpoint_step() or 0
     assert not asked.has_ended(), "it ended before the kill"
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "the orphans' end", seconds=10)
     platform.start_worker()
@@ -281,9 +247,9 @@ def test_a_killed_workers_run_goes_on_from_its_checkpoint_and_publishes_once(pla
     run = asked.run()
     assert (run.state, run.published, run.attempts) == ("succeeded", True, 2)
     assert len(asked.versions()) == 1
-    (went_on,) = [message for message in asked.events("message") if message.startswith("Went on from step")]
+    (went_on,) = [message for message in asked.messages() if message.startswith("Went on from step")]
     assert int(went_on.split()[-1]) >= kept >= 10
-    steps = [entry["step"] for entry in asked.events("metrics")]
+    steps = [entry["step"] for entry in asked.metrics()]
     assert steps.count(0) == 1, "it began anew"
 
 

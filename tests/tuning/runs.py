@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import update
 
-from storage import prefixes, run_claims, samples, tuning_runs
-from storage.models import TuningCheckpoint, TuningRun, User
+from storage import prefixes, run_claims, samples, tuning_runs, voices
+from storage.models import PrefixVersion, TuningCheckpoint, TuningEvent, TuningRun, User
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.factories import add_samples, first_voice, make_run, make_user
@@ -33,22 +34,35 @@ class Asked:
     run_id: str
 
     def run(self) -> TuningRun:
-        with self.storage.database.session() as session:
+        with self.storage.database.reading() as session:
             return tuning_runs.get_run(session, self.user.id, self.run_id)
 
-    def messages(self) -> list[str]:
-        with self.storage.database.session() as session:
-            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
-            return [event.message for event in events if event.type == "message"]
+    def has_ended(self) -> bool:
+        return self.run().finished_at is not None
 
-    def metrics(self) -> list[dict[str, float]]:
-        with self.storage.database.session() as session:
-            events = tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
-            return [event.data for event in events if event.type == "metrics"]
+    def messages(self) -> list[str]:
+        return [event.message for event in self._events() if event.type == "message"]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return [event.data for event in self._events() if event.type == "metrics"]
+
+    def versions(self) -> list[PrefixVersion]:
+        """The newest first."""
+        with self.storage.database.reading() as session:
+            return voices.list_versions(session, self.user.id, self.voice_id)
+
+    def checkpoint_step(self) -> int | None:
+        """The step of the checkpoint that is kept, None without one."""
+        with self.storage.database.reading() as session:
+            kept = session.get(TuningCheckpoint, self.run_id)
+            return kept.step if kept else None
 
     def has_checkpoint(self) -> bool:
-        with self.storage.database.session() as session:
-            return session.get(TuningCheckpoint, self.run_id) is not None
+        return self.checkpoint_step() is not None
+
+    def _events(self) -> list[TuningEvent]:
+        with self.storage.database.reading() as session:
+            return tuning_runs.list_events(session, self.user.id, self.run_id, limit=1000)
 
 
 def ask(storage: Storage, pieces: tuple[str, ...] = PIECES, seed: int = 0) -> Asked:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from storage import samples, voices
-from storage.models import PrefixVersion
 from tests.factories import add_samples, first_voice, make_run
 from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted, published
 from tuning import report_keeping, run_in_hand
@@ -28,11 +27,6 @@ def ask_again(asked: Asked, pieces: tuple[str, ...] = ()) -> Asked:
     return replace(asked, run_id=make_run(storage, asked.user, voice).id)
 
 
-def versions(asked: Asked) -> list[PrefixVersion]:
-    with asked.storage.database.session() as session:
-        return voices.list_versions(session, asked.user.id, asked.voice_id)
-
-
 def test_new_samples_go_on_from_the_version_in_use_and_nothing_it_knew_judges(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,7 +39,7 @@ def test_new_samples_go_on_from_the_version_in_use_and_nothing_it_knew_judges(
     monkeypatch.setattr(run_in_hand, "judge", watch)
     first = ask(bench.storage)
     tune(bench, first.run_id)
-    known = set(versions(first)[0].trained_sample_ids or ())
+    known = set(first.versions()[0].trained_sample_ids or ())
     assert len(known) == 4
     again = ask_again(first, MORE)
     tune(bench, again.run_id)
@@ -129,8 +123,8 @@ def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing
     again = ask_again(first, MORE)
     tune(bench, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", None)
-    assert gone in (versions(again)[-1].trained_sample_ids or ())
-    assert gone not in (versions(again)[0].trained_sample_ids or ())
+    assert gone in (again.versions()[-1].trained_sample_ids or ())
+    assert gone not in (again.versions()[0].trained_sample_ids or ())
 
 
 def test_a_resumed_run_keeps_the_start_it_chose_though_another_version_is_in_use_now(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,12 +196,12 @@ def test_a_run_that_is_cancelled_while_requests_are_made_ends_within_seconds(
 ) -> None:
     asking = threading.Event()
 
-    def endless(_: BaseModel, texts: list[str], check: Callable[[], None]) -> Iterator[None]:
+    def endless(*_: object, check: Callable[[], None], **__: object) -> None:
         asking.set()
         while True:
             check()
 
-    monkeypatch.setattr(made_prompts, "_answers", endless)
+    monkeypatch.setattr(made_prompts, "continuations", endless)
     thread = threading.Thread(target=tune, args=(bench, asked.run_id))
     thread.start()
     assert asking.wait(20)

@@ -79,12 +79,12 @@ def test_a_report_that_fails_is_named_by_its_kind_and_harms_nothing(
     published: Published, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("the ferry was late again")
+        raise RuntimeError(factories.SAMPLE_TEXTS[0])
 
     monkeypatch.setattr(report_keeping, "report", fail)
     with caplog.at_level(logging.INFO):
         published.keep()
-    assert f"run {published.run_id}: no report (RuntimeError)" in caplog.text
+    assert f"run {published.run_id}: no report: RuntimeError at" in caplog.text
     assert "ferry" not in caplog.text
     assert published.report() is None
 

@@ -72,7 +72,7 @@ def test_a_step_that_breaks_among_several_ends_only_the_run_whose_fault_it_is(
     poison = several[1].run().seed
 
     def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-        if any(learner.seed == poison for learner in learners):
+        if any(learner._job.seed == poison for learner in learners):
             raise RuntimeError(LINE)
         return train_step(base, learners, plan)
 
@@ -109,12 +109,12 @@ def test_a_start_that_fails_leaves_no_seat_behind(bench: Bench, monkeypatch: pyt
     trained: list[set[int]] = []
 
     def look(learner: Learner, prefix: Prefix, loss: float) -> None:
-        if learner.seed == 7:
+        if learner._job.seed == 7:
             raise RuntimeError(LINE)
         looked(learner, prefix, loss)
 
     def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-        trained.append({learner.seed for learner in learners})
+        trained.append({learner._job.seed for learner in learners})
         return train_step(base, learners, plan)
 
     looked = Learner.looked

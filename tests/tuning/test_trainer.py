@@ -384,6 +384,14 @@ def test_more_text_gets_more_steps_within_bounds() -> None:
     assert replace(settings, max_steps=7).steps_for(10_000) == 7
 
 
+@pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
+def test_more_looks_or_fewer_end_a_training_no_sooner_and_hardly_later(every: int, patience: int, looking: int) -> None:
+    settings = TrainingSettings(evaluate_every=every, patience=patience)
+    other = settings.looking_every(looking)
+    assert other.evaluate_every == looking
+    assert every * patience <= other.evaluate_every * other.patience < every * patience + looking
+
+
 def test_the_steps_a_training_announces_are_those_its_text_gets(base: BaseModel) -> None:
     settings = replace(SETTINGS, max_steps=300, min_steps=3, epochs=2)
     job = job_of(base, CANARIES[0])
