@@ -1,16 +1,13 @@
-"""Published prefixes and their reports: into the database, prefixes out to the cache, and back for whoever owns the
-voice.
+"""Published prefixes: into the database, out to the cache, and back for whoever owns the voice.
 
-The bytes of a prefix are opaque here. They are sealed with their owner, voice, version and base fingerprint as
-associated data, the same in the database and in Redis, so that an entry in the wrong place does not open. A report is
-sealed with its owner, voice and version, and is in the database alone.
+The bytes are opaque here. They are sealed with their owner, voice, version and base fingerprint as associated data,
+the same in the database and in Redis, so that an entry in the wrong place does not open.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -18,7 +15,6 @@ from sqlalchemy.orm import Session
 from storage import audit, clock, crypto, run_claims
 from storage.errors import CacheUnavailable, IntegrityError, NoPublishedVersion, NotFound, RunCancelled, RunPaused
 from storage.ids import new_id
-from storage.keys import KeyStore
 from storage.models import PrefixVersion, Voice
 from storage.run_claims import Claim
 from storage.store import Storage
@@ -104,37 +100,6 @@ def load_prefix(storage: Storage, user_id: str, voice_id: str, version: int | No
     return LoadedPrefix(data, user_id, voice_id, address.version, address.base_fingerprint, source)
 
 
-def add_report(session: Session, keys: KeyStore, user_id: str, run_id: str, report: dict[str, Any]) -> None:
-    """Add, sealed, what was measured of the version that this run of the person published. Raises KeyErased, NotFound:
-    the version is gone, is another's, or has its report."""
-    # Before the first statement, from which SQLite's write lock is held.
-    key, plain = keys.data_key(user_id), json.dumps(report, allow_nan=False).encode()
-    unmeasured = select(PrefixVersion).where(
-        PrefixVersion.run_id == run_id, PrefixVersion.user_id == user_id, PrefixVersion.report_sealed.is_(None)
-    )
-    version = session.scalar(unmeasured.with_for_update())
-    if version is None:
-        raise NotFound("no such version")
-    version.report_sealed = crypto.seal(key, plain, *_report_parts(user_id, version.voice_id, version.version))
-    session.flush()
-
-
-def read_report(session: Session, keys: KeyStore, user_id: str, voice_id: str, version: int) -> dict[str, Any] | None:
-    """What was measured of a version of the person's, None where nothing was (yet). Hand it to no one but its owner's
-    page or API answer. Raises NotFound, KeyErased, IntegrityError."""
-    found = session.execute(
-        select(PrefixVersion.report_sealed).where(
-            PrefixVersion.voice_id == voice_id, PrefixVersion.user_id == user_id, PrefixVersion.version == version
-        )
-    ).one_or_none()
-    if found is None:
-        raise NotFound("no such version")
-    if found.report_sealed is None:
-        return None
-    plain = crypto.unseal(keys.data_key(user_id), found.report_sealed, *_report_parts(user_id, voice_id, version))
-    return cast(dict[str, Any], json.loads(plain))
-
-
 def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> None:
     """Remove a voice's cached prefixes, or all of a person's. With Redis away they end with their time to live; no
     request reads them, since each asks the database for the version first."""
@@ -143,10 +108,6 @@ def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> 
         storage.cache.delete_matching(prefix)
     except CacheUnavailable:
         log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
-
-
-def _report_parts(user_id: str, voice_id: str, version: int) -> tuple[str, ...]:
-    return ("report", user_id, voice_id, str(version))
 
 
 def _address(storage: Storage, user_id: str, voice_id: str, version: int | None) -> _Address:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from storage import prefixes, samples, tuning_runs, voices
+from storage import prefixes, reports, samples, tuning_runs, voices
 from storage.errors import KeyErased, NotFound
 from tuning.celery_app import celery_app, enqueue_report
 from tuning.errors import Stopped, where
@@ -60,7 +60,7 @@ def _keep(bench: Bench, run_id: str) -> None:
     stored = Prefix.from_bytes(loaded.data, base.fingerprint, device=base.device, dtype=base.dtype)
     measured = report(base, stored, split, [sample.text for sample in given], seed=run.seed, check=check)
     with storage.database.session() as session:
-        prefixes.add_report(session, storage.keys, run.user_id, run_id, measured)
+        reports.add_report(session, storage.keys, run.user_id, run_id, measured)
 
 
 def _require_the_same(base_loss: float, figures: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from app.api import schemas
 from app.api.errors import ApiError, refused
 from app.api.paging import page_of
 from app.api.services import caller, services
-from storage import models, prefixes, samples, voices
+from storage import models, reports, samples, voices
 
 blueprint = APIBlueprint("voices", __name__, url_prefix="/v1/voices", tag="Voices")
 
@@ -80,7 +80,7 @@ def list_versions(voice_id: str) -> schemas.VersionList:
 def get_version_report(voice_id: str, version: int) -> schemas.VersionReport:
     """Look at how close a version is to your writing: measured soon after publication, 404 until then."""
     with services().storage.database.reading() as session:
-        found = prefixes.read_report(session, services().storage.keys, caller().user_id, voice_id, version)
+        found = reports.read_report(session, services().storage.keys, caller().user_id, voice_id, version)
     if found is None:
         raise ApiError(404, "This version has no report, or none yet.", code="report_not_found")
     return schemas.VersionReport(voice=voice_id, version=version, report=found)

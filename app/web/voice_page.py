@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.web.closeness import Closeness, closeness_of
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from storage import prefixes, samples, voices
+from storage import reports, samples, voices
 from storage.errors import IntegrityError, KeyErased
 from storage.models import PrefixVersion, Voice
 from storage.samples import GOOD_WORDS, Readiness, Sample
@@ -80,7 +80,7 @@ def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]
     if in_use is None:
         return None
     try:
-        report = prefixes.read_report(session, storage().keys, voice.user_id, voice.id, in_use.version)
+        report = reports.read_report(session, storage().keys, voice.user_id, voice.id, in_use.version)
     except (IntegrityError, KeyErased) as why:  # it is the least of what the page is for
         logger.error("%s: the report of version %d did not open (%s)", voice.id, in_use.version, type(why).__name__)
         return None

@@ -16,6 +16,7 @@ from storage import (
     checkpoints,
     outbox,
     prefixes,
+    reports,
     run_claims,
     samples,
     tuning_runs,
@@ -43,7 +44,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
     version = factories.publish(storage, user, voice, CANARY.encode() * 50)
     held = factories.start_run(storage, factories.make_run(storage, user, voice))
     with storage.database.session() as session:
-        prefixes.add_report(session, storage.keys, user.id, version.run_id, {CANARY: 1.0})
+        reports.add_report(session, storage.keys, user.id, version.run_id, {CANARY: 1.0})
         checkpoints.save_checkpoint(session, storage.keys, held, 1, CANARY.encode())
         api_keys.create_key(session, user.id, "laptop")
         data = json.dumps({"text": texts[0]}).encode()
@@ -192,7 +193,7 @@ def test_a_backup_of_the_data_holds_no_key_and_brings_nothing_back(sqlite_storag
     with pytest.raises(KeyErased), restored.database.session() as session:
         samples.list_samples(session, restored.keys, user.id, voice.id)
     with pytest.raises(KeyErased), restored.database.reading() as session:
-        prefixes.read_report(session, restored.keys, user.id, voice.id, 1)
+        reports.read_report(session, restored.keys, user.id, voice.id, 1)
     restored.close()
     with pytest.raises(ConfigurationError):
         Storage.open(replace(sqlite_storage.config, key_store_url=f"sqlite:///{tmp_path / 'new.db'}"))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from storage import api_keys, prefixes, samples, tuning_runs, uploads, users, voices
+from storage import api_keys, prefixes, reports, samples, tuning_runs, uploads, users, voices
 from storage.errors import NotFound
 from storage.models import Base
 from storage.store import Storage
@@ -35,7 +35,7 @@ WITH_SESSION: dict[str, Ask] = {
     "rename_voice": lambda _, s, me, ids: voices.rename_voice(s, me, ids.voice, "Mine now"),
     "list_versions": lambda _, s, me, ids: voices.list_versions(s, me, ids.voice),
     "get_version": lambda _, s, me, ids: voices.get_version(s, me, ids.voice, ids.version),
-    "read_report": lambda st, s, me, ids: prefixes.read_report(s, st.keys, me, ids.voice, ids.version),
+    "read_report": lambda st, s, me, ids: reports.read_report(s, st.keys, me, ids.voice, ids.version),
     "use_version": lambda _, s, me, ids: voices.use_version(s, me, ids.voice, None),
     "add_sample": lambda st, s, me, ids: samples.add_sample(s, st.keys, user_id=me, voice_id=ids.voice, text=TEXT),
     "list_samples": lambda st, s, me, ids: samples.list_samples(s, st.keys, me, ids.voice),
@@ -71,7 +71,7 @@ def owner(storage: Storage) -> Ids:
     version = factories.publish(storage, user, voice)
     run = factories.make_run(storage, user, voice)
     with storage.database.session() as session:
-        prefixes.add_report(session, storage.keys, user.id, version.run_id, {"neutral_rise_pct": 0.5})
+        reports.add_report(session, storage.keys, user.id, version.run_id, {"neutral_rise_pct": 0.5})
         key, _ = api_keys.create_key(session, user.id, "laptop")
         sample_id = samples.included_ids(session, user.id, voice.id)[0]
         data = json.dumps({"text": TEXT}).encode()

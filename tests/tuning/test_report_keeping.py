@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage import prefixes, samples, users, voices
+from storage import prefixes, reports, samples, users, voices
 from storage.models import User, Voice
 from tests import factories
 from tests.tiny_model import make_prefix
@@ -54,7 +54,7 @@ class Published:
 
     def report(self) -> dict[str, Any] | None:
         with self.bench.storage.database.reading() as session:
-            return prefixes.read_report(session, self.bench.storage.keys, self.user.id, self.voice.id, 1)
+            return reports.read_report(session, self.bench.storage.keys, self.user.id, self.voice.id, 1)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from storage import base_models, checkpoints, prefixes, run_claims, tuning_runs, voices
+from storage import base_models, checkpoints, prefixes, reports, run_claims, tuning_runs, voices
 from storage.errors import NoPublishedVersion
 from storage.models import TuningCheckpoint
 from tests.tiny_model import make_prefix
@@ -63,10 +63,10 @@ def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
     assert current.probe["num_virtual_tokens"] == TuningConfig().num_virtual_tokens
 
 
-def reports(asked: Asked) -> list[dict[str, Any] | None]:
+def reports_of(asked: Asked) -> list[dict[str, Any] | None]:
     with asked.storage.database.reading() as session:
         return [
-            prefixes.read_report(session, asked.storage.keys, asked.user.id, asked.voice_id, version.version)
+            reports.read_report(session, asked.storage.keys, asked.user.id, asked.voice_id, version.version)
             for version in voices.list_versions(session, asked.user.id, asked.voice_id)
         ]
 
@@ -84,7 +84,7 @@ def test_a_published_version_gets_its_report_once_the_run_has_ended(
     monkeypatch.setattr(report_keeping, "report", look)
     tune(bench, asked.run_id)
     assert states == ["succeeded"]
-    (kept,) = reports(asked)
+    (kept,) = reports_of(asked)
     assert kept is not None
     assert kept["in_context_bits_per_char"] > 0
     assert kept["style"]["samples"]["num_words"] == sum(len(piece.split()) for piece in PIECES) - len(PIECES), (
@@ -104,7 +104,7 @@ def test_a_report_that_fails_leaves_the_run_succeeded_and_the_voice_in_use(
     assert (asked.run().state, asked.run().published, asked.run().error_code) == ("succeeded", True, None)
     assert asked.messages()[-1] == "Published."
     assert published(bench, asked).num_virtual_tokens == 4
-    assert reports(asked) == [None]
+    assert reports_of(asked) == [None]
 
 
 def test_a_long_run_leaves_about_a_hundred_metrics_with_a_time_left_at_its_own_pace(

@@ -7,7 +7,7 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from app.generation.engine import Engine
-from storage import api_keys, prefixes, voices
+from storage import api_keys, reports, voices
 from storage.models import User, Voice
 from storage.store import Storage
 from tests import factories
@@ -84,7 +84,7 @@ def add_report(storage: Storage, person: Person, version: int, report: dict[str,
     """What a worker measures of a version that has been published."""
     with storage.database.session() as session:
         run_id = voices.get_version(session, person.user_id, person.voice_id, version).run_id
-        prefixes.add_report(session, storage.keys, person.user_id, run_id, report)
+        reports.add_report(session, storage.keys, person.user_id, run_id, report)
 
 
 def publish_random(api: Api, person: Person, seed: int = 0) -> Prefix:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from storage import prefixes, run_claims
+from storage import prefixes, reports, run_claims
 from storage.run_claims import Claim
 from tests.app.web.browser import Person
 
@@ -76,7 +76,7 @@ def add_report(person: Person, **changes: Any) -> None:
     """What a worker measures of the version that was published last."""
     with person.storage.database.session() as session:
         run_id = person.newest_run_id(session)
-        prefixes.add_report(session, person.storage.keys, person.user.id, run_id, REPORT | changes)
+        reports.add_report(session, person.storage.keys, person.user.id, run_id, REPORT | changes)
 
 
 def end(person: Person, claim: Claim, state: Any, **outcome: Any) -> None:
