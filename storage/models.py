@@ -58,6 +58,8 @@ class ApiKey(Base):
     user_id: Mapped[str] = _owner()
     name: Mapped[str]
     hint: Mapped[str]  # "idl-ab12…"
+    # of storage.api_keys.SCOPES; None: made before there were scopes, and may do everything
+    scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     key_hash: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
     last_used_at: Mapped[float | None]

@@ -38,7 +38,7 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
         shown = {
             "user": user_store.get_user(session, user_id),
             "holdings": overview.read_holdings(session, user_id),
-            "keys": api_keys.list_keys(session, user_id),
+            "keys": [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, user_id)],
             "voices": [
                 (voice, voices.list_versions(session, user_id, voice.id))
                 for voice in voices.list_voices(session, user_id)

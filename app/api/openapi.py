@@ -1,13 +1,16 @@
 """What every operation of the OpenAPI document has in common: the bearer key, the error shape, the headers."""
 
+import re
 from typing import Any
 
 from apiflask import APIFlask
 from apiflask.openapi_adapters import extract_pydantic_defs
+from flask import current_app
 from pydantic import BaseModel
 
 from app.api import schemas
 from app.api.chat_schemas import ChatCompletionChunk
+from app.api.scopes import wanted
 from app.api.services import services
 
 TITLE = "Idiolect"
@@ -15,10 +18,12 @@ DESCRIPTION = (
     "Text in a person's own voice: one frozen language model, one short trained prefix per voice. "
     "Shapes, errors and streams are OpenAI's, so that its clients work unchanged: point their base URL here."
 )
+KEY = "An API key, idl-…. An operation lists the scopes of which the key must have one."
 PUBLIC_PREFIXES = ("/healthz", "/v1/openapi.json", "/v1/docs")
 _ERRORS = {
     "400": "The request can't be answered as it is; the message says what to change",
     "401": "No API key, or not a good one",
+    "403": "The key may not do that; the message says which scope it needs",
     "404": "No such thing, or not yours",
     "409": "It contradicts what is there: the voice is not trained, the run has ended …",
     "413": "The body is too large",
@@ -41,7 +46,7 @@ def configure_openapi(app: APIFlask) -> None:
     app.config.update(
         DESCRIPTION=DESCRIPTION,
         LICENSE={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        SECURITY_SCHEMES={"key": {"type": "http", "scheme": "bearer", "description": "An API key, idl-…"}},
+        SECURITY_SCHEMES={"key": {"type": "http", "scheme": "bearer", "description": KEY}},
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         AUTO_AUTH_ERROR_RESPONSE=False,
@@ -58,10 +63,12 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
     spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two blueprints may share one
     _add_schema(spec["components"]["schemas"], "Error", schemas.Error)
     _add_schema(spec["components"]["schemas"], "ChatCompletionChunk", ChatCompletionChunk)
+    blueprints = _blueprints()
     for path, operations in spec["paths"].items():
         public = path.startswith(PUBLIC_PREFIXES)
-        for operation in operations.values():
-            operation["security"] = [] if public else [{"key": []}]
+        for method, operation in operations.items():
+            scopes = () if public else wanted(blueprints[path], method.upper())
+            operation["security"] = [{"key": [scope]} for scope in scopes]
             for status, description in _ERRORS.items():
                 if not public and status not in operation["responses"]:
                     operation["responses"][status] = {"description": description, "content": _ERROR_REF}
@@ -75,6 +82,12 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
         body = spoken["requestBody"]["content"]["application/json"]
         body["example"] = {"model": services().base.name, **body["example"]}
     return spec
+
+
+def _blueprints() -> dict[str, str]:
+    """Path as the document writes it -> the blueprint it is in."""
+    rules = current_app.url_map.iter_rules()
+    return {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule): rule.endpoint.partition(".")[0] for rule in rules}
 
 
 def _add_schema(components: dict[str, Any], name: str, model: type[BaseModel]) -> None:

@@ -39,7 +39,7 @@ def test_a_gateway_token_is_its_person_while_they_are_signed_in(storage: Storage
     assert signed_in not in token
     found = authenticate(storage, f"Bearer {token}")
     assert found is not None
-    assert (found.user_id, found.kind) == (user_id, "gateway")
+    assert (found.user_id, found.kind, found.scopes) == (user_id, "gateway", ("generate",))
     with storage.database.session() as session:
         web_sessions.end(session, signed_in)
     assert authenticate(storage, f"Bearer {token}") is None
