@@ -66,6 +66,19 @@ class ApiKey(Base):
     revoked_at: Mapped[float | None]
 
 
+class ApiUsage(Base):
+    """What was asked of the API with one key, on one day, of one model. Counts, and no text."""
+
+    __tablename__ = "api_usage"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True, index=True)  # ISO date, UTC
+    key_id: Mapped[str] = mapped_column(primary_key=True)  # storage.usage.PAGES: the person's own browser
+    model: Mapped[str] = mapped_column(primary_key=True)  # empty: requests that asked for no text, or got none
+    requests: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+
+
 class Voice(Base):
     """What a person trains: it has samples, runs and prefix versions. `active_version` points at one version."""
 
@@ -252,6 +265,7 @@ __all__ = [
     "ENDED_STATES",
     "LIVE_STATES",
     "ApiKey",
+    "ApiUsage",
     "AuditEvent",
     "Base",
     "OutboxMessage",

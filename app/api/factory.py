@@ -9,13 +9,14 @@ import sys
 
 from apiflask import APIFlask
 
-from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, voices
+from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, usage, voices
 from app.api.errors import register_error_handlers
 from app.api.gate import register_gate
 from app.api.limits import register_limits
 from app.api.openapi import TITLE, configure_openapi
 from app.api.request_log import register_request_log
 from app.api.services import EXTENSION, Services
+from app.api.usage_meter import register_usage
 from app.config import AppConfig
 from app.errors import AppError
 from app.generation.engine import Engine
@@ -90,6 +91,7 @@ def build(services: Services) -> APIFlask:
     configure_openapi(app)
     register_error_handlers(app)
     register_request_log(app)
+    register_usage(app, services.meter)
     register_gate(app)
     register_limits(app, services.config)
     for blueprint in (
@@ -102,6 +104,7 @@ def build(services: Services) -> APIFlask:
         fine_tuning.blueprint,
         tuning_runs.of_voice,
         tuning_runs.blueprint,
+        usage.blueprint,
         public.blueprint,
     ):
         app.register_blueprint(blueprint)

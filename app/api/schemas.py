@@ -302,3 +302,32 @@ class TuningEventList(Out):
     object: Literal["list"] = "list"
     data: list[TuningEvent]
     has_more: bool
+
+
+class UsageQuery(Query):
+    """How many days, today among them, and which part of their list."""
+
+    days: int = Field(default=30, ge=1, le=400)
+    after: Annotated[str, StringConstraints(max_length=600)] | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class Usage(Out):
+    """What was used on one day, with one key, of one model. Days are in UTC; a request counts on the day it ends."""
+
+    id: str
+    object: Literal["usage"] = "usage"
+    date: str
+    key: str | None = Field(description="null: the writing page, signed in.")
+    model: str | None = Field(description="null: requests that asked for no text, or got none.")
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class UsageList(Out):
+    """Some of what was used, the newest day first."""
+
+    object: Literal["list"] = "list"
+    data: list[Usage]
+    has_more: bool

@@ -15,10 +15,11 @@ _OWN = {
     "fine_tuning": "tuning",
     "voice_runs": "tuning",
     "tuning_runs": "tuning",
+    "usage": "read",
 }
 
 
 def wanted(blueprint: str, method: str) -> tuple[str, ...]:
     """The scopes of which a caller needs one. Raises KeyError for a blueprint that nobody gave a scope."""
     own = _OWN[blueprint]
-    return (own, "read") if method in _READING else (own,)
+    return tuple(dict.fromkeys((own, "read"))) if method in _READING else (own,)

@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import current_app, g
 
+from app.api.usage_meter import UsageMeter
 from app.auth import Caller
 from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
 from app.generation.engine import Engine
@@ -33,6 +34,11 @@ class Services:
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )
 
+    meter: UsageMeter = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "meter", UsageMeter(self.storage.database))
+
     @cached_property
     def longest_token(self) -> int:
         """Characters of the vocabulary's longest token: a text of n characters has n / longest_token tokens or more."""
@@ -47,6 +53,7 @@ class Services:
         """End every open stream and let go of the databases. Called when the process stops."""
         self.stopping.set()
         self.engine.close()
+        self.meter.flush()
         self.storage.close()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from pydantic import BaseModel as Schema
 
 from app.api.errors import prompt_too_long, refused
@@ -21,6 +21,7 @@ from app.api.server_sent_events import DONE, error_event, event, event_stream
 from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
+from app.api.usage_meter import Tally
 from app.callers import hung_up
 from app.generation.errors import PromptTooLong, TooManyAtOnce
 from app.generation.sampling import SamplingParams
@@ -118,7 +119,9 @@ def speak(
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
         note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
+        g.tally.model, g.tally.prompt_tokens = speaker.model, len(prompt)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
+        held.callback(_tell, g.tally, text)
         token_texts = services().token_texts if wish.num_logprobs is not None else None
         answer = kind(text, len(prompt), speaker, token_texts)
         if not wish.stream:
@@ -137,6 +140,10 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
             f"and the prompt has at least {at_least} tokens. Shorten the prompt."
         )
         raise refused(message, param=param, code="context_length_exceeded")
+
+
+def _tell(tally: Tally, text: TextStream) -> None:
+    tally.completion_tokens = text.num_tokens
 
 
 def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:

@@ -6,13 +6,15 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 
 from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, users, voices, web_sessions
+from storage import api_keys, clock, samples, usage, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
 DELETE_WORD = "delete"
 MAX_NAME_CHARS = 80
+USAGE_DAYS = 30
+USAGE_LINES = 60
 SCOPES = {  # scope -> what it lets a program do
     "generate": "Write text with your voices",
     "samples": "Add, change and delete voices, samples and files",
@@ -102,8 +104,22 @@ def delete_account() -> ResponseReturnValue:
 def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **errors: str) -> str:
     """The account page, with what went wrong in one of its forms, and what was typed for a new key."""
     with storage().database.reading() as session:
-        keys = [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, me().id)]
-    return render_template("account.html", keys=keys, scopes=SCOPES, name=name, chosen=chosen, **errors)
+        keys = api_keys.list_keys(session, me().id)
+        used = usage.list_usage(session, me().id, days=USAGE_DAYS, limit=USAGE_LINES + 1)
+        voice_names = {voice.id: voice.name for voice in voices.list_voices(session, me().id)}
+    return render_template(
+        "account.html",
+        keys=[(key, api_keys.scopes_of(key)) for key in keys],
+        scopes=SCOPES,
+        name=name,
+        chosen=chosen,
+        used=used[:USAGE_LINES],
+        more_used=len(used) > USAGE_LINES,
+        usage_days=USAGE_DAYS,
+        key_names={key.id: key.name for key in keys} | {usage.PAGES: "the writing page"},
+        voice_names=voice_names,
+        **errors,
+    )
 
 
 def holdings() -> list[tuple[str, int, int, int]]:

@@ -21,6 +21,7 @@ from storage import (
     samples,
     tuning_runs,
     uploads,
+    usage,
     users,
     web_sessions,
 )
@@ -50,6 +51,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         data = json.dumps({"text": texts[0]}).encode()
         uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
+        usage.add(session, {usage.Place(user.id, usage.today(), "key-1", "voice-1"): usage.Counts(1)})
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice
 
