@@ -46,18 +46,28 @@ class ApiError(AppError):
     """One refusal: an HTTP status and the four fields of OpenAI's error object."""
 
     def __init__(
-        self, status: int, message: str, *, code: str, param: str | None = None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        param: str | None = None,
+        kind: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self._kind = kind
         self.headers = headers or {}
 
     @property
     def kind(self) -> str:
-        """OpenAI's `type`."""
+        """OpenAI's `type`, by status and code where none was given."""
+        if self._kind is not None:
+            return self._kind
         if self.code in ("rate_limit_exceeded", "too_many_requests_at_once"):
             return "requests"
         return "server_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

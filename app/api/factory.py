@@ -16,6 +16,7 @@ from app.api.limits import register_limits
 from app.api.openapi import TITLE, configure_openapi
 from app.api.request_log import register_request_log
 from app.api.services import EXTENSION, Services
+from app.api.token_limits import register_token_limits
 from app.api.usage_meter import register_usage
 from app.config import AppConfig
 from app.errors import AppError
@@ -94,6 +95,7 @@ def build(services: Services) -> APIFlask:
     register_usage(app, services.meter)
     register_gate(app)
     register_limits(app, services.config)
+    register_token_limits(app)
     for blueprint in (
         completions.blueprint,
         chat.blueprint,

@@ -37,6 +37,11 @@ _HEADERS = {
     "x-ratelimit-remaining-requests": "How many are left of them",
     "x-ratelimit-reset-requests": "When the minute begins anew, such as 7s",
 }
+_TOKEN_HEADERS = {
+    "x-ratelimit-limit-tokens": "Tokens a minute that this account may have read and written",
+    "x-ratelimit-remaining-tokens": "How many are left of them; a request under way holds the most that it may take",
+    "x-ratelimit-reset-tokens": "When all of them are there again, if nothing is asked meanwhile, such as 7s",
+}
 _STREAMED = {"/v1/completions": "Completion", "/v1/chat/completions": "ChatCompletionChunk"}  # path -> a chunk's schema
 _ERROR_REF = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
@@ -76,6 +81,8 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
                 response["headers"] = _headers(public=public)
     for path, chunk in _STREAMED.items():
         spoken = spec["paths"][path]["post"]
+        for status in ("200", "429"):
+            spoken["responses"][status]["headers"] |= _described(_TOKEN_HEADERS)
         described = f"Events of one line each: `data:` and a {chunk}, at last `data: [DONE]`."
         stream = {"schema": {"type": "string", "description": described}}
         spoken["responses"]["200"]["content"]["text/event-stream"] = stream
@@ -98,5 +105,8 @@ def _add_schema(components: dict[str, Any], name: str, model: type[BaseModel]) -
 
 
 def _headers(*, public: bool) -> dict[str, Any]:
-    shown = ["x-request-id"] if public else list(_HEADERS)
-    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in shown}
+    return _described({"x-request-id": _HEADERS["x-request-id"]} if public else _HEADERS)
+
+
+def _described(headers: dict[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}

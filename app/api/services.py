@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import current_app, g
 
+from app.api.token_limits import TokenLimit
 from app.api.usage_meter import UsageMeter
 from app.auth import Caller
 from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
@@ -35,9 +36,12 @@ class Services:
     )
 
     meter: UsageMeter = field(init=False)
+    token_limit: TokenLimit = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "meter", UsageMeter(self.storage.database))
+        limit = TokenLimit(self.config.token_limit_per_minute, self.config.rate_limit_url)
+        object.__setattr__(self, "token_limit", limit)
 
     @cached_property
     def longest_token(self) -> int:
@@ -54,6 +58,7 @@ class Services:
         self.stopping.set()
         self.engine.close()
         self.meter.flush()
+        self.token_limit.close()
         self.storage.close()
 
 

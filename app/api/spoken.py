@@ -21,6 +21,7 @@ from app.api.server_sent_events import DONE, error_event, event, event_stream
 from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
+from app.api.token_limits import tokens_for
 from app.api.usage_meter import Tally
 from app.callers import hung_up
 from app.generation.errors import PromptTooLong, TooManyAtOnce
@@ -114,6 +115,8 @@ def speak(
         held.enter_context(services().generations.several(caller().user_id, _num_rows(wish)))
         base = services().base
         prompt = read_prompt(base)
+        most = _most_tokens(base, len(prompt), wish, max_tokens)
+        held.enter_context(tokens_for(services().token_limit, caller().user_id, most, g.tally))
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
@@ -151,6 +154,15 @@ def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:
     reason = pieces[-1].finish_reason if pieces else None
     tokens = tuple(token for piece in pieces for token in piece.tokens)
     return TextPiece("".join(piece.text for piece in pieces), reason, index, tokens)
+
+
+def _most_tokens(base: BaseModel, num_prompt_tokens: int, wish: Wish, max_tokens: int | None) -> int:
+    """What a request may take from its account's tokens. Where nobody said how many to write, no more than a minute's:
+    what fits the context may be beyond any limit."""
+    room = max(0, base.context_length - num_prompt_tokens)
+    if max_tokens is not None:
+        return num_prompt_tokens + wish.num_answers * min(room, max_tokens)
+    return max(num_prompt_tokens, min(num_prompt_tokens + wish.num_answers * room, services().token_limit.size))
 
 
 def _num_rows(wish: Wish) -> int:
