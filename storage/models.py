@@ -79,6 +79,21 @@ class ApiUsage(Base):
     completion_tokens: Mapped[int] = mapped_column(BigInteger)
 
 
+class IdempotencyKey(Base):
+    """A name that a caller gave to one request, so that asking again does nothing again. Both names are HMACs under the
+    owner's key; the answer is sealed."""
+
+    __tablename__ = "idempotency_keys"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key_mac: Mapped[str] = mapped_column(primary_key=True)
+    request_mac: Mapped[str]
+    claim: Mapped[str]  # of whoever is at work; every write names its own
+    claimed_until: Mapped[float]
+    answer_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # None: not done yet
+    num_bytes: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
 class Voice(Base):
     """What a person trains: it has samples, runs and prefix versions. `active_version` points at one version."""
 
@@ -268,6 +283,7 @@ __all__ = [
     "ApiUsage",
     "AuditEvent",
     "Base",
+    "IdempotencyKey",
     "OutboxMessage",
     "PrefixVersion",
     "RegisteredBaseModel",

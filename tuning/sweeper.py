@@ -16,7 +16,7 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import clock, outbox, run_claims, schema, tuning_runs, usage, workers
+from storage import clock, idempotency, outbox, run_claims, schema, tuning_runs, usage, workers
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.models import CLAIMED_STATES
@@ -126,6 +126,7 @@ class Sweeper:
         if time.monotonic() - self._tidied_at < TIDY_EVERY_S:
             return
         with self._storage.database.session() as session:
+            idempotency.forget_expired(session)
             usage.forget_old(session)
         self._tidied_at = time.monotonic()
 

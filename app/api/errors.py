@@ -121,6 +121,10 @@ def _of_storage(error: Exception) -> ApiError | None:
         case stored.NoPublishedVersion():
             message = "This voice has no published version yet: add writing samples and train it, then try again."
             return ApiError(409, message, code="voice_not_trained", param="model", headers=NO_RETRY)
+        case stored.RequestUnderWay():
+            return ApiError(409, str(error), code="idempotency_key_in_use", headers={"Retry-After": "1"})
+        case stored.KeyReused():
+            return ApiError(422, str(error), code="idempotency_key_reused", headers=NO_RETRY)
         case stored.Conflict():
             return ApiError(409, str(error), code="conflict", headers=NO_RETRY)
         case stored.InvalidSample():

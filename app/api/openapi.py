@@ -1,7 +1,7 @@
 """What every operation of the OpenAPI document has in common: the bearer key, the error shape, the headers."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from apiflask import APIFlask
 from apiflask.openapi_adapters import extract_pydantic_defs
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from app.api import schemas
 from app.api.chat_schemas import ChatCompletionChunk
+from app.api.idempotency import HEADER, MAX_CHARS, REPLAYED, is_idempotent
 from app.api.scopes import wanted
 from app.api.services import services
 
@@ -42,6 +43,16 @@ _TOKEN_HEADERS = {
     "x-ratelimit-remaining-tokens": "How many are left of them; a request under way holds the most that it may take",
     "x-ratelimit-reset-tokens": "When all of them are there again, if nothing is asked meanwhile, such as 7s",
 }
+_REUSED = {"422": "The idempotency key came with another request before"}
+_REPLAYED = {REPLAYED: "true: this was done before, and this is the first answer again"}
+_ONCE = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A name for this request, such as a UUID: sent again within a day it does nothing again and gets "
+    "the first answer.",
+    "schema": {"type": "string", "pattern": r"^[!-~]([ -~]*[!-~])?$", "minLength": 1, "maxLength": MAX_CHARS},
+}
 _STREAMED = {"/v1/completions": "Completion", "/v1/chat/completions": "ChatCompletionChunk"}  # path -> a chunk's schema
 _ERROR_REF = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
@@ -68,33 +79,58 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
     spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two blueprints may share one
     _add_schema(spec["components"]["schemas"], "Error", schemas.Error)
     _add_schema(spec["components"]["schemas"], "ChatCompletionChunk", ChatCompletionChunk)
-    blueprints = _blueprints()
+    endpoints = _endpoints()
     for path, operations in spec["paths"].items():
-        public = path.startswith(PUBLIC_PREFIXES)
         for method, operation in operations.items():
-            scopes = () if public else wanted(blueprints[path], method.upper())
-            operation["security"] = [{"key": [scope]} for scope in scopes]
-            for status, description in _ERRORS.items():
-                if not public and status not in operation["responses"]:
-                    operation["responses"][status] = {"description": description, "content": _ERROR_REF}
-            for response in operation["responses"].values():
-                response["headers"] = _headers(public=public)
+            if path.startswith(PUBLIC_PREFIXES):
+                _describe_open(operation)
+            else:
+                _describe_closed(operation, endpoints[path, method.upper()], method.upper())
     for path, chunk in _STREAMED.items():
-        spoken = spec["paths"][path]["post"]
-        for status in ("200", "429"):
-            spoken["responses"][status]["headers"] |= _described(_TOKEN_HEADERS)
-        described = f"Events of one line each: `data:` and a {chunk}, at last `data: [DONE]`."
-        stream = {"schema": {"type": "string", "description": described}}
-        spoken["responses"]["200"]["content"]["text/event-stream"] = stream
-        body = spoken["requestBody"]["content"]["application/json"]
-        body["example"] = {"model": services().base.name, **body["example"]}
+        _describe_spoken(spec["paths"][path]["post"], chunk)
     return spec
 
 
-def _blueprints() -> dict[str, str]:
-    """Path as the document writes it -> the blueprint it is in."""
-    rules = current_app.url_map.iter_rules()
-    return {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule): rule.endpoint.partition(".")[0] for rule in rules}
+def _describe_open(operation: dict[str, Any]) -> None:
+    operation["security"] = []
+    for response in operation["responses"].values():
+        response["headers"] = _described({"x-request-id": _HEADERS["x-request-id"]})
+
+
+def _describe_closed(operation: dict[str, Any], endpoint: str, method: str) -> None:
+    operation["security"] = [{"key": [scope]} for scope in wanted(endpoint.partition(".")[0], method)]
+    once = is_idempotent(current_app.view_functions[endpoint])
+    for status, description in (_ERRORS | (_REUSED if once else {})).items():
+        operation["responses"].setdefault(status, {"description": description, "content": _ERROR_REF})
+    for response in operation["responses"].values():
+        response["headers"] = _described(_HEADERS)
+    if once:
+        operation["parameters"].append(_ONCE)
+        _success(operation)["headers"] |= _described(_REPLAYED)
+
+
+def _describe_spoken(operation: dict[str, Any], chunk: str) -> None:
+    for status in ("200", "429"):
+        operation["responses"][status]["headers"] |= _described(_TOKEN_HEADERS)
+    described = f"Events of one line each: `data:` and a {chunk}, at last `data: [DONE]`."
+    stream = {"schema": {"type": "string", "description": described}}
+    operation["responses"]["200"]["content"]["text/event-stream"] = stream
+    body = operation["requestBody"]["content"]["application/json"]
+    body["example"] = {"model": services().base.name, **body["example"]}
+
+
+def _success(operation: dict[str, Any]) -> dict[str, Any]:
+    (status,) = [status for status in operation["responses"] if status.startswith("2")]
+    return cast("dict[str, Any]", operation["responses"][status])
+
+
+def _endpoints() -> dict[tuple[str, str], str]:
+    """(path as the document writes it, method) -> the view's endpoint."""
+    return {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method): rule.endpoint
+        for rule in current_app.url_map.iter_rules()
+        for method in rule.methods or ()
+    }
 
 
 def _add_schema(components: dict[str, Any], name: str, model: type[BaseModel]) -> None:
@@ -102,10 +138,6 @@ def _add_schema(components: dict[str, Any], name: str, model: type[BaseModel]) -
     schema = model.model_json_schema(ref_template=f"#/components/schemas/{name}.{{model}}", mode="serialization")
     components.update(extract_pydantic_defs(schema, name))
     components[name] = schema
-
-
-def _headers(*, public: bool) -> dict[str, Any]:
-    return _described({"x-request-id": _HEADERS["x-request-id"]} if public else _HEADERS)
 
 
 def _described(headers: dict[str, str]) -> dict[str, Any]:
