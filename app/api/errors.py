@@ -23,7 +23,11 @@ from app.errors import AppError
 from app.seats import HouseFull, NoSeat
 
 NO_RETRY = {"x-should-retry": "false"}
-_VALIDATION_CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
+_VALIDATION_CODES = {
+    "missing": "missing_required_parameter",
+    "extra_forbidden": "unknown_parameter",
+    "conflicting_parameters": "conflicting_parameters",
+}
 _MESSAGES = {
     404: "There is nothing at this URL. GET /v1/openapi.json lists what there is.",
     405: "This URL does not take that method. GET /v1/openapi.json lists what there is.",

@@ -12,6 +12,7 @@ from apiflask import APIFlask
 from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, usage, voices
 from app.api.errors import register_error_handlers
 from app.api.gate import register_gate
+from app.api.json_numbers import JsonNumbers
 from app.api.limits import register_limits
 from app.api.openapi import TITLE, configure_openapi
 from app.api.request_log import register_request_log
@@ -87,7 +88,7 @@ def build(services: Services) -> APIFlask:
     app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
     app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.json = JsonNumbers(app)
     app.extensions[EXTENSION] = services
     configure_openapi(app)
     register_error_handlers(app)

@@ -27,7 +27,7 @@ from storage.idempotency import Answer
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_CHARS = 255
-_NAME = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+NAME = r"^[!-~]([ -~]*[!-~])?$"
 _MARK = "once"
 
 P = ParamSpec("P")
@@ -82,10 +82,9 @@ def _name() -> str | None:
     sent = request.headers.get(HEADER)
     if sent is None:
         return None
-    name = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
-    if len(name) > MAX_CHARS or not _NAME.fullmatch(name):
+    if len(sent) > MAX_CHARS or not re.search(NAME, sent):
         raise refused(f"{HEADER}: 1 to {MAX_CHARS} printable ASCII characters, such as a UUID.", param=HEADER)
-    return name
+    return sent[1:-1] if len(sent) > 2 and sent[0] == sent[-1] == '"' else sent
 
 
 def _asked(body: BaseModel) -> bytes:

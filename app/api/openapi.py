@@ -1,7 +1,7 @@
 """What every operation of the OpenAPI document has in common: the bearer key, the error shape, the headers."""
 
 import re
-from typing import Any, cast
+from typing import Any
 
 from apiflask import APIFlask
 from apiflask.openapi_adapters import extract_pydantic_defs
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from app.api import schemas
 from app.api.chat_schemas import ChatCompletionChunk
-from app.api.idempotency import HEADER, MAX_CHARS, REPLAYED, is_idempotent
+from app.api.idempotency import HEADER, MAX_CHARS, NAME, REPLAYED, is_idempotent
 from app.api.scopes import wanted
 from app.api.services import services
 
@@ -51,9 +51,9 @@ _ONCE = {
     "required": False,
     "description": "A name for this request, such as a UUID: sent again within a day it does nothing again and gets "
     "the first answer.",
-    "schema": {"type": "string", "pattern": r"^[!-~]([ -~]*[!-~])?$", "minLength": 1, "maxLength": MAX_CHARS},
+    "schema": {"type": "string", "pattern": NAME, "minLength": 1, "maxLength": MAX_CHARS},
 }
-_STREAMED = {"/v1/completions": "Completion", "/v1/chat/completions": "ChatCompletionChunk"}  # path -> a chunk's schema
+_SPOKEN = {"/v1/completions": "Completion", "/v1/chat/completions": "ChatCompletionChunk"}  # path -> a chunk's schema
 _ERROR_REF = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 
 
@@ -79,6 +79,7 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
     spec["tags"] = list({tag["name"]: tag for tag in spec["tags"]}.values())  # two blueprints may share one
     _add_schema(spec["components"]["schemas"], "Error", schemas.Error)
     _add_schema(spec["components"]["schemas"], "ChatCompletionChunk", ChatCompletionChunk)
+    _add_schema(spec["components"]["schemas"], "TuningEvent", schemas.TuningEvent)
     endpoints = _endpoints()
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
@@ -86,8 +87,9 @@ def _complete(spec: dict[str, Any] | str) -> dict[str, Any] | str:
                 _describe_open(operation)
             else:
                 _describe_closed(operation, endpoints[path, method.upper()], method.upper())
-    for path, chunk in _STREAMED.items():
+    for path, chunk in _SPOKEN.items():
         _describe_spoken(spec["paths"][path]["post"], chunk)
+    _describe_stream(spec["paths"]["/v1/tuning_runs/{run_id}/events"]["get"], "TuningEvent")
     return spec
 
 
@@ -104,24 +106,49 @@ def _describe_closed(operation: dict[str, Any], endpoint: str, method: str) -> N
         operation["responses"].setdefault(status, {"description": description, "content": _ERROR_REF})
     for response in operation["responses"].values():
         response["headers"] = _described(_HEADERS)
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
+    for parameter in operation["parameters"]:
+        if parameter["in"] == "query":
+            _take_null_away(parameter["schema"])
     if once:
         operation["parameters"].append(_ONCE)
-        _success(operation)["headers"] |= _described(_REPLAYED)
+        for response in _successes(operation):
+            response["headers"] |= _described(_REPLAYED)
 
 
 def _describe_spoken(operation: dict[str, Any], chunk: str) -> None:
     for status in ("200", "429"):
         operation["responses"][status]["headers"] |= _described(_TOKEN_HEADERS)
-    described = f"Events of one line each: `data:` and a {chunk}, at last `data: [DONE]`."
-    stream = {"schema": {"type": "string", "description": described}}
-    operation["responses"]["200"]["content"]["text/event-stream"] = stream
+    _describe_stream(operation, chunk)
     body = operation["requestBody"]["content"]["application/json"]
     body["example"] = {"model": services().base.name, **body["example"]}
 
 
-def _success(operation: dict[str, Any]) -> dict[str, Any]:
-    (status,) = [status for status in operation["responses"] if status.startswith("2")]
-    return cast("dict[str, Any]", operation["responses"][status])
+def _describe_stream(operation: dict[str, Any], told: str) -> None:
+    """Beside the JSON, server-sent events of this schema each, at last [DONE]."""
+    said = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in (told, "Error")]}
+    data = {
+        "description": f"{told} as JSON, or an Error that ends the stream; at last [DONE]",
+        "anyOf": [
+            {"type": "string", "contentMediaType": "application/json", "contentSchema": said},
+            {"const": "[DONE]"},
+        ],
+    }
+    one = {"type": "object", "properties": {"data": data, "id": {"type": "string"}}, "required": ["data"]}
+    operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": one}
+
+
+def _successes(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [response for status, response in operation["responses"].items() if status.startswith("2")]
+
+
+def _take_null_away(schema: dict[str, Any]) -> None:
+    """A query can spell no null; what is left out is left out."""
+    if "anyOf" in schema:
+        (kind,) = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+        schema |= kind
+        schema.pop("default", None)
 
 
 def _endpoints() -> dict[tuple[str, str], str]:

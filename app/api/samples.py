@@ -3,7 +3,6 @@
 from apiflask import APIBlueprint
 
 from app.api import schemas
-from app.api.errors import refused
 from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of
 from app.api.services import caller, services
@@ -69,8 +68,6 @@ def change_sample(voice_id: str, sample_id: str, body: schemas.SampleChange) -> 
     storage, user_id = services().storage, caller().user_id
     with storage.database.session() as session:
         if "included" in body.model_fields_set:
-            if body.included is None:
-                raise refused("included: say true or false", param="included")
             samples.set_included(session, user_id, voice_id, sample_id, body.included)
         if "prompt" in body.model_fields_set:
             samples.set_prompt(session, storage.keys, user_id, voice_id, sample_id, body.prompt)

@@ -212,7 +212,7 @@ def _submit(
     except PromptTooLong as long:
         raise prompt_too_long(long, prompt_param) from long
     except ValueError as wrong:  # ids that are in no vocabulary
-        raise refused(str(wrong), param=prompt_param) from wrong
+        raise refused(str(wrong), param=prompt_param, code="unknown_token") from wrong
 
 
 def _params(base: BaseModel, wish: Wish, max_tokens: int | None) -> SamplingParams:

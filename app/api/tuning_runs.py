@@ -6,6 +6,7 @@ back.
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
@@ -24,6 +25,12 @@ from tuning.celery_app import enqueue_tuning
 
 of_voice = APIBlueprint("voice_runs", __name__, url_prefix="/v1/voices/<voice_id>/tuning_runs", tag="Training")
 blueprint = APIBlueprint("tuning_runs", __name__, url_prefix="/v1/tuning_runs", tag="Training")
+_UNDER_WAY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The one that is under way already",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TuningRun"}}},
+    }
+}
 
 
 @of_voice.get("")
@@ -41,6 +48,7 @@ def list_runs(voice_id: str, page: schemas.Page) -> schemas.TuningRunList:
 @of_voice.post("")
 @of_voice.input(schemas.NewRun, arg_name="body", example={"seed": 0})
 @of_voice.output(schemas.TuningRun, status_code=202)
+@of_voice.doc(responses=_UNDER_WAY)
 @idempotent
 def create_run(voice_id: str, body: schemas.NewRun) -> tuple[schemas.TuningRun, int]:
     """Train a voice on its included samples. While a run of this voice is live, that one is the answer (200)."""

@@ -159,7 +159,7 @@ def test_what_was_refused_may_be_tried_again_with_the_same_key(api: Api, ann: Pe
     assert post(api, ann, "/v1/voices", {"name": "Letters"}).status_code == 201
 
 
-@pytest.mark.parametrize("key", ["", " ", '""', "x" * 256, "kéy", "a\tb"])
+@pytest.mark.parametrize("key", ["", " ", "x" * 256, "kéy", "a\tb"])
 def test_a_key_that_is_none_is_refused(api: Api, ann: Person, key: str) -> None:
     error = error_of(post(api, ann, "/v1/voices", {"name": "Letters"}, key), 400)
     assert error["param"] == "Idempotency-Key"

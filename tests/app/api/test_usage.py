@@ -93,7 +93,7 @@ def test_the_list_has_pages(api: Api, ann: Person) -> None:
     assert (first["data"][0]["id"], first["has_more"]) == (whole[0]["id"], True)
     second = api.call(ann, "GET", "/v1/usage", query_string={"after": whole[0]["id"]}).json
     assert ([line["id"] for line in second["data"]], second["has_more"]) == ([whole[1]["id"]], False)
-    error_of(api.call(ann, "GET", "/v1/usage?after=nothing"), 400)
+    assert error_of(api.call(ann, "GET", "/v1/usage?after=nothing"), 404)["code"] == "after_not_found"
     error_of(api.call(ann, "GET", "/v1/usage?days=0"), 400)
 
 
