@@ -27,7 +27,7 @@ class Caller:
     user_id: str
     credential: str
     kind: Literal["key", "gateway"]
-    scopes: tuple[str, ...] = api_keys.SCOPES
+    scopes: tuple[str, ...]
 
 
 def issue_gateway_token(storage: Storage, *, user_id: str, session_token: str) -> str:

@@ -25,8 +25,8 @@ def session_of(storage: Storage, user_id: str) -> str:
 def test_a_key_is_its_owner_until_it_is_revoked(storage: Storage, user_id: str) -> None:
     with storage.database.session() as session:
         key, secret = api_keys.create_key(session, user_id, "laptop")
-    assert authenticate(storage, f"Bearer {secret}") == Caller(user_id, key.id, "key")
-    assert authenticate(storage, f"bearer  {secret} ") == Caller(user_id, key.id, "key")
+    assert authenticate(storage, f"Bearer {secret}") == Caller(user_id, key.id, "key", api_keys.SCOPES)
+    assert authenticate(storage, f"bearer  {secret} ") == Caller(user_id, key.id, "key", api_keys.SCOPES)
     with storage.database.session() as session:
         api_keys.revoke_key(session, user_id, key.id, actor_id=user_id)
     assert authenticate(storage, f"Bearer {secret}") is None

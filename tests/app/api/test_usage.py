@@ -122,7 +122,7 @@ def test_counts_outlast_a_database_that_is_away(tmp_path: Any, master_key: bytes
     storage = Storage.open(config)
     user_id = factories.make_user(storage).id
     meter = UsageMeter(Database(config.database_url))
-    meter.count(Caller(user_id, "key-1", "key"), Tally("m", 1, 2))
+    meter.count(Caller(user_id, "key-1", "key", ("read",)), Tally("m", 1, 2))
     (tmp_path / "data.db").rename(tmp_path / "elsewhere")
     (tmp_path / "data.db").mkdir()
     meter.flush()
