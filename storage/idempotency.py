@@ -59,7 +59,9 @@ def begin(session: Session, keys: KeyStore, user_id: str, name: str, request: by
     session.execute(delete(IdempotencyKey).where(_is(user_id, key_mac), IdempotencyKey.expires_at <= at))
     if _add(session, turn, request_mac, at):
         return turn
-    first = session.scalars(select(IdempotencyKey).where(_is(user_id, key_mac))).one()
+    first = session.scalars(select(IdempotencyKey).where(_is(user_id, key_mac))).one_or_none()
+    if first is None:  # given back in this moment
+        raise RequestUnderWay("A request with this idempotency key has just ended: ask again in a moment.")
     if not hmac.compare_digest(first.request_mac, request_mac):
         raise KeyReused("This idempotency key came with another request before: use a new key for a new request.")
     if first.answer_sealed is not None:
