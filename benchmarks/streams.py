@@ -28,6 +28,7 @@ import numpy as np
 from app.config import API_EVENT_STREAMS, API_THREADS
 from app.seats import MAX_GENERATIONS
 from benchmarks.stream_readers import BEGUN
+from benchmarks.worker_process import worker_environment
 from storage import api_keys, schema, users
 from storage.config import MASTER_KEY_BYTES, StorageConfig
 from storage.store import Storage
@@ -106,7 +107,7 @@ def _server(config: StorageConfig, options: argparse.Namespace) -> Iterator[int]
         probe.bind((HOST, 0))
         port = int(probe.getsockname()[1])
     rows = options.rows or options.streams
-    environment = os.environ | {
+    environment = worker_environment(allocator=False) | {  # its threads wait as every role's do
         "IDIOLECT_DATABASE_URL": config.database_url,
         "IDIOLECT_KEY_STORE_URL": config.key_store_url,
         "IDIOLECT_CACHE_URL": config.cache_url,
@@ -115,7 +116,6 @@ def _server(config: StorageConfig, options: argparse.Namespace) -> Iterator[int]
         "IDIOLECT_MAX_WAITING": str(API_THREADS - API_EVENT_STREAMS - 1 - rows),
         "IDIOLECT_RATE_LIMIT_PER_MINUTE": NO_LIMIT,
         "IDIOLECT_TOKEN_LIMIT_PER_MINUTE": NO_LIMIT,
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),  # as every role is started
     }
     command = (*SERVER, "--bind", f"{HOST}:{port}")
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
