@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, literal, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -56,10 +56,16 @@ def add(session: Session, counted: Mapping[Place, Counts]) -> None:
     session.execute(new.on_conflict_do_update(index_elements=[*ApiUsage.__table__.primary_key], set_=more), rows)
 
 
-def list_usage(session: Session, user_id: str, *, days: int, limit: int | None = None) -> list[ApiUsage]:
-    """What a person asked for today and on the days before, so many in all; the newest day first."""
-    mine = select(ApiUsage).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
-    return list(session.scalars(mine.order_by(ApiUsage.day.desc(), ApiUsage.key_id, ApiUsage.model).limit(limit)))
+def list_usage(
+    session: Session, user_id: str, *, days: int, after: Place | None = None, limit: int | None = None
+) -> list[ApiUsage]:
+    """What a person asked for today and on the days before, so many in all; the newest day first. after: the last place
+    of the page before."""
+    wanted = select(ApiUsage).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
+    if after is not None:
+        later = tuple_(ApiUsage.key_id, ApiUsage.model) > tuple_(literal(after.key_id), literal(after.model))
+        wanted = wanted.where(or_(ApiUsage.day < after.day, and_(ApiUsage.day == after.day, later)))
+    return list(session.scalars(wanted.order_by(ApiUsage.day.desc(), ApiUsage.key_id, ApiUsage.model).limit(limit)))
 
 
 def forget_old(session: Session) -> None:

@@ -52,7 +52,15 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
             "trail": audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
         }
     names = {key.id: f"{key.hint} {key.name}" for key, _ in shown["keys"]} | {usage.PAGES: "the writing page"}
-    page = render_template("admin/user.html", **shown, key_names=names, usage_days=USAGE_DAYS, typed=typed, error=error)
+    page = render_template(
+        "admin/user.html",
+        **shown,
+        key_names=names,
+        usage_days=USAGE_DAYS,
+        usage_lines=USAGE_LINES,
+        typed=typed,
+        error=error,
+    )
     return page, 422 if error else 200
 
 

@@ -322,7 +322,7 @@ class UsageQuery(Query):
     """How many days, today among them, and which part of their list."""
 
     days: int = Field(default=30, ge=1, le=400)
-    after: Annotated[str, StringConstraints(min_length=1, max_length=600)] | None = None
+    after: Annotated[str, StringConstraints(min_length=1, max_length=600, pattern=_NO_NUL)] | None = None
     limit: int = Field(default=100, ge=1, le=1000)
 
 

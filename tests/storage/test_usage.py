@@ -43,6 +43,26 @@ def test_counts_add_up_by_day_key_and_model_and_are_their_owners(storage: Storag
     assert len(listed(storage, ann, days=1)) == 2
 
 
+def test_a_list_is_read_in_pages(storage: Storage) -> None:
+    user_id, day, before = factories.make_user(storage).id, usage.today(), days_ago(1)
+    places = [
+        Place(user_id, day, "key-1", ""),
+        Place(user_id, day, "key-1", "voice-1"),
+        Place(user_id, day, "key-2", ""),
+        Place(user_id, before, "key-1", "voice-2"),
+        Place(user_id, before, "key-9", ""),
+    ]
+    count(storage, *places)
+    read: list[Place] = []
+    while True:
+        with storage.database.reading() as session:
+            page = usage.list_usage(session, user_id, days=2, after=read[-1] if read else None, limit=2)
+        if not page:
+            break
+        read += [Place(row.user_id, row.day, row.key_id, row.model) for row in page]
+    assert read == places
+
+
 def test_a_day_is_a_day_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC).timestamp())
     assert usage.today() == "2026-03-01"
