@@ -7,7 +7,8 @@ from storage.run_claims import Claim
 from tests.app.web.browser import Person
 
 FIGURES: dict[str, Any] = {
-    "samples": 3,
+    "samples": 12,
+    "test_samples": 2,
     "train_tokens": 812,
     "stop_tokens": 120,
     "test_tokens": 240,
