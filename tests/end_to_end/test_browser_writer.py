@@ -187,6 +187,7 @@ def test_from_signing_up_to_leaving(platform: str, chromium: Browser, tmp_path: 
         expect(page.get_by_text("Version 2", exact=True)).to_be_visible(timeout=TRAINING_MS)
         page.get_by_role("button", name="Use version 1 instead").click()
         expect(page.get_by_text("Version 1 speaks from now on.")).to_be_visible()
+        compare_blindly(page)
 
         secret = new_key(page)
         models = httpx.get(f"{platform}/v1/models", headers={"Authorization": f"Bearer {secret}"}).json()
@@ -208,6 +209,20 @@ def write_both(page: Page) -> None:
     assert base_text
     assert mine_text
     assert base_text != mine_text
+
+
+def compare_blindly(page: Page) -> None:
+    """Two versions beside each other, stronger than they are, whose makers are told after the choice and counted."""
+    page.get_by_role("link", name="Compare version 2 with the one in use").click()
+    page.get_by_label("Blind").check()
+    page.get_by_label("Strength").fill("1.5")
+    page.get_by_label("Your text").fill("The lighthouse keeper")
+    page.get_by_role("button", name="Go on", exact=True).click()
+    page.get_by_role("button", name="The first").click(timeout=TRAINING_MS)
+    expect(page.locator("#choice-said")).to_contain_text("Noted. The first was version")
+    page.get_by_role("link", name="Voice", exact=True).click()
+    page.get_by_role("link", name="The whole report of version 1").click()
+    expect(page.get_by_text("Against version 2, at other strengths than 1:")).to_be_visible()
 
 
 def new_key(page: Page) -> str:
