@@ -3,7 +3,7 @@
 It works with the release before it still running: that one neither reads nor writes the new table, and the new column
 has a default that its INSERTs leave out.
 
-Revision: 0020, after 0005. Made 2026-11-26 02:05:40.118203.
+Revision: 0006, after 0005. Made 2026-11-26 02:05:40.118203.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0020"
+revision: str = "0006"
 down_revision: str | None = "0005"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
