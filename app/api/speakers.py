@@ -1,4 +1,5 @@
-"""From the name in `model` to who speaks: the base model, or one of the caller's voices with its published prefix.
+"""From the name in `model` to who speaks: the base model, or one of the caller's voices with its published prefix: the
+version in use, or the one that a name like `voice-…@2` asks for.
 
 A voice is never answered for by the base model: without a version, with one for another base model, or with bytes
 that can't be proved to be its owner's, there is an error instead.
@@ -59,7 +60,7 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
     if model == base.name:
         return Speaker(model)
     try:
-        loaded = load_prefix(services().storage, user_id, model)
+        loaded = load_prefix(services().storage, user_id, *_voice_and_version(model))
     except NotFound as unknown:
         raise missing("model", param="model") from unknown
     if loaded.base_fingerprint != base.fingerprint:
@@ -68,3 +69,11 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
         loaded.data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
     )
     return Speaker(model, prefix, VoiceUsed(voice=loaded.voice_id, version=loaded.version, strength=strength))
+
+
+def _voice_and_version(model: str) -> tuple[str, int | None]:
+    """The voice that is named, and the version where one is: None for the one in use. Raises NotFound."""
+    voice_id, named, version = model.partition("@")
+    if named and not (version.isascii() and version.isdigit()):
+        raise NotFound("no such version")
+    return voice_id, int(version) if named else None

@@ -1,6 +1,7 @@
 """What people see when something is not there, not allowed or broken: a page with a sentence and the next step.
 
-Where programs read (under /v1, and the writing page's stream) the same arrives in OpenAI's error shape.
+Where programs read (under /v1, and under /write, where the writing page's script asks) the same arrives in OpenAI's
+error shape.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from app.seats import HouseFull, NoSeat
 from app.web import gateway
 from app.web.formats import size
 from app.web.session import app_config
-from storage.errors import Conflict, KeyErased, LimitReached, NotFound
+from storage.errors import Conflict, KeyErased, LimitReached, NoPublishedVersion, NotFound
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(KeyErased, missing)
     app.register_error_handler(Conflict, conflict)
     app.register_error_handler(LimitReached, conflict)
+    app.register_error_handler(NoPublishedVersion, conflict)
     app.register_error_handler(NoSeat, lambda _: later(TOO_MANY_VIEWS, 429))
     app.register_error_handler(HouseFull, lambda _: later(CROWDED, 503))
 
@@ -102,7 +104,7 @@ def later(message: Message, status: int, typed: str = "") -> ResponseReturnValue
 
 def answer(message: Message, status: int, typed: str = "") -> Response:
     """A page for people, OpenAI's error shape for programs."""
-    if request.path.startswith(("/v1/", "/write/stream")):
+    if request.path.startswith(("/v1/", "/write/")):
         return gateway.refusal(status, f"{message.title}. {message.sentence}")
     page = render_template("error.html", message=message, status=status, typed=typed)
     return make_response(page, status)

@@ -1,6 +1,5 @@
 """The page of one voice: samples, training and versions, read in one transaction."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +11,12 @@ from app.web.closeness import Closeness, closeness_of
 from app.web.remark_lines import RemarkLine
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from storage import reports, sample_changes, samples, voices
-from storage.errors import IntegrityError, KeyErased
+from app.web.version_page import report_of
+from storage import sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
 from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
 from storage.samples import Sample
 
-logger = logging.getLogger(__name__)
 SAMPLES_A_PAGE = 50
 MOST_UPLOAD_BYTES = 32 * 1024 * 1024  # of one form, files and all
 
@@ -26,8 +24,7 @@ MOST_UPLOAD_BYTES = 32 * 1024 * 1024  # of one form, files and all
 @dataclass(frozen=True)
 class VoicePage:
     """What the template shows. `shown` is one page of the samples that were looked at, newest first, `lines` what was
-    noticed about each, by id. `closeness`: how close the version in
-    use is to the person; None while none is in use or there is nothing to say."""
+    noticed about each, by id. `closeness`: how close the version in use is to the person; None while none is in use."""
 
     voice: Voice
     shown: Sequence[Sample]
@@ -86,14 +83,7 @@ def read(voice_id: str, page: int) -> VoicePage:
 
 def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
     in_use = next((version for version in versions if version.version == voice.active_version), None)
-    if in_use is None:
-        return None
-    try:
-        report = reports.read_report(session, storage().keys, voice.user_id, voice.id, in_use.version)
-    except (IntegrityError, KeyErased) as why:  # it is the least of what the page is for
-        logger.error("%s: the report of version %d did not open (%s)", voice.id, in_use.version, type(why).__name__)
-        return None
-    return closeness_of(in_use, report)
+    return None if in_use is None else closeness_of(in_use, report_of(session, in_use))
 
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:

@@ -19,6 +19,7 @@ from storage import (
     reports,
     run_claims,
     samples,
+    trials,
     tuning_runs,
     uploads,
     users,
@@ -36,7 +37,7 @@ KEPT = {"audit_events", "base_models", "workers"}  # tables that hold nobody's d
 
 
 def live(storage: Storage) -> tuple[User, Voice]:
-    """A person with something in every table: samples, a version, a running run, a file, a key, a session."""
+    """A person with something in every table: samples, a version, a running run, a file, a key, a session, a trial."""
     user = factories.make_user(storage, f"{CANARY}@example.org")
     voice = factories.first_voice(storage, user)
     texts = [f"{text_} Signed, {CANARY}." for text_ in factories.SAMPLE_TEXTS]
@@ -50,6 +51,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         data = json.dumps({"text": texts[0]}).encode()
         uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
+        trials.begin_trial(session, user.id, voice.id, against=None)
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice
 

@@ -8,7 +8,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from storage import api_keys, prefixes, reports, sample_changes, samples, tuning_runs, uploads, users, voices
+from storage import (
+    api_keys,
+    prefixes,
+    reports,
+    sample_changes,
+    samples,
+    trials,
+    tuning_runs,
+    uploads,
+    users,
+    voices,
+)
 from storage.errors import NotFound
 from storage.models import Base
 from storage.store import Storage
@@ -25,6 +36,7 @@ class Ids:
     run: str
     key: str
     file: str
+    trial: str
     version: int = 1
 
 
@@ -69,6 +81,10 @@ WITH_SESSION: dict[str, Ask] = {
     "read_upload": lambda st, s, me, ids: uploads.read_upload(s, st.keys, me, ids.file),
     "hold_upload": lambda _, s, me, ids: uploads.hold_upload(s, me, ids.file),
     "delete_upload": lambda _, s, me, ids: uploads.delete_upload(s, me, ids.file),
+    "begin_trial": lambda _, s, me, ids: trials.begin_trial(s, me, ids.voice, against=None),
+    "get_trial": lambda _, s, me, ids: trials.get_trial(s, me, ids.trial),
+    "choose": lambda _, s, me, ids: trials.choose(s, me, ids.trial, None),
+    "tallies": lambda _, s, me, ids: trials.tallies(s, me, ids.voice, ids.version),
     "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key, actor_id=me),
 }
 WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
@@ -89,7 +105,8 @@ def owner(storage: Storage) -> Ids:
         sample_id = samples.included_ids(session, user.id, voice.id)[0]
         data = json.dumps({"text": TEXT}).encode()
         file = uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename="mine.jsonl")
-    return Ids(user.id, voice.id, sample_id, run.id, key.id, file.id)
+        trial = trials.begin_trial(session, user.id, voice.id, against=None)
+    return Ids(user.id, voice.id, sample_id, run.id, key.id, file.id, trial.id)
 
 
 def everything(storage: Storage) -> list[list[tuple[object, ...]]]:
@@ -125,7 +142,7 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
 
 @pytest.mark.parametrize("odd", ["", "voice-\x00", "\ud800", "x" * 5000, "' OR 1=1 --", "%", "ﬃ\u202e"])
 def test_odd_ids_are_not_found_and_nothing_worse(storage: Storage, owner: Ids, odd: str) -> None:
-    odd_ids = Ids(odd, odd, odd, odd, odd, odd, 10**30)
+    odd_ids = Ids(odd, odd, odd, odd, odd, odd, odd, 10**30)
     names = [*WITH_SESSION, *WITHOUT_SESSION]
     assert [name for name in names if not is_not_found(storage, name, owner.user, odd_ids)] == []
     for version in (0, -1, 2**31, 2**63, 10**30):

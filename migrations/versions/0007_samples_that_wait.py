@@ -3,7 +3,7 @@
 It works with the release before it still running: that one neither reads nor writes the new columns, which have a
 default or may be null, and to it a sample that waits is one that is left out.
 
-Revision: 0010, after 0005. Made 2026-11-26 02:10:00.
+Revision: 0007, after 0006. Made 2026-11-26 02:10:00.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0010"
-down_revision: str | None = "0005"
+revision: str = "0007"
+down_revision: str | None = "0006"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
