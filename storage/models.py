@@ -94,6 +94,9 @@ class WritingSample(Base):
     num_chars: Mapped[int]
     written_on: Mapped[str | None]  # ISO date
     included: Mapped[bool] = mapped_column(default=True)
+    # came out of a file and was not looked at yet; never together with included
+    waiting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    remarks_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # storage.remarks.Remarks as JSON
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("voice_id", "content_mac"),)
 

@@ -19,6 +19,7 @@ from app.api.services import EXTENSION, Services
 from app.config import AppConfig
 from app.errors import AppError
 from app.generation.engine import Engine
+from app.memory_request import MemoryRequest
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.schema import require_current
@@ -81,7 +82,7 @@ def build(services: Services) -> APIFlask:
         json_errors=False,
         static_folder=None,  # type: ignore[arg-type]  # Flask takes None: no route for static files
     )
-    app.request_class = files.MemoryRequest
+    app.request_class = MemoryRequest
     app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
     app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -66,12 +66,18 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or InternalServerError.code
     message = MESSAGES.get(status, MESSAGES[400])
     if status == 413:
-        most = size(app_config().max_body_bytes)
-        message = Message("That was too much at once", f"One request may hold {most}. Add the files in smaller lots.")
+        message = Message("That was too much at once", f"{_most_at_once()} Add it in smaller lots.")
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     response = answer(message, status)
     response.headers.update(kept)
     return response
+
+
+def _most_at_once() -> str:
+    most, most_text = request.max_content_length, request.max_form_memory_size
+    if most is not None and request.content_length is not None and request.content_length > most:
+        return f"One request may hold {size(most)}."
+    return f"One request may hold {size(most_text or app_config().max_body_bytes)} of typed text."
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
@@ -89,9 +95,9 @@ def conflict(error: Exception) -> ResponseReturnValue:
     return answer(Message("That can't be done now", str(error)), 409)
 
 
-def later(message: Message, status: int) -> ResponseReturnValue:
-    """Not now, and when to ask again."""
-    response = answer(message, status)
+def later(message: Message, status: int, typed: str = "") -> ResponseReturnValue:
+    """Not now, and when to ask again. What was typed is shown, so that it can be copied."""
+    response = answer(message, status, typed)
     response.headers["Retry-After"] = RETRY_AFTER_S
     return response
 

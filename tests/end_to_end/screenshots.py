@@ -14,7 +14,7 @@ from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, publish
 from tests.app.web.upstream import serve
-from tests.end_to_end import console_screenshots, reference_screenshots
+from tests.end_to_end import console_screenshots, reference_screenshots, sample_screenshots
 from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
 from tests.factories import SAMPLE_TEXTS, register_base_model
 
@@ -209,4 +209,4 @@ def take_all(folder: Path, browser: Browser) -> None:
 
 
 if __name__ == "__main__":
-    take_pictures(take_all, console_screenshots.take_all, reference_screenshots.take_all)
+    take_pictures(take_all, sample_screenshots.take_all, console_screenshots.take_all, reference_screenshots.take_all)

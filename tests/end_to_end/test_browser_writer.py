@@ -173,7 +173,10 @@ def test_from_signing_up_to_leaving(platform: str, chromium: Browser, tmp_path: 
         page.get_by_label("Paste something you wrote").fill(f"About the sea. {LINE * 3}")
         page.get_by_label("Files (").set_input_files(pieces)
         page.get_by_role("button", name="Add", exact=True).click()
-        expect(page.get_by_role("status").filter(has_text="Kept 7 samples")).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="6 pieces came in")).to_be_visible()
+        for tick in page.get_by_role("checkbox").all():  # they are much alike, so that not all are ticked
+            tick.check()
+        page.get_by_role("button", name="Use what is ticked").click()
 
         page.get_by_role("button", name="Train this voice").click()
         page.evaluate("window.neverReloaded = true")
