@@ -6,7 +6,7 @@ from typing import Any
 
 from app.web.closeness import FEW_JUDGING, LEAST_WHOLE, SAME_DISTANCE
 from app.web.formats import figure, number
-from storage.samples import GOOD_WORDS, Readiness
+from storage.readiness import GOOD_WORDS, Readiness
 
 LONG_RUN_WORDS = 10  # word for word from a sample; shorter ones are turns of phrase
 COSTLY_PCT = 5.0
