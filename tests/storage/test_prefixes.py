@@ -365,3 +365,37 @@ def test_of_many_addresses_those_in_use_are_found(
     elsewhere = {replace(address, user_id=suspended.id) for address in in_use}
     assert prefixes.in_use(storage, in_use | out_of_use | elsewhere) == in_use
     assert prefixes.in_use(storage, []) == set()
+
+
+def test_warming_brings_what_the_voices_speak_with_and_nothing_else(
+    storage: Storage, user: User, voice: Voice, valkey: Valkey
+) -> None:
+    other, off = factories.make_user(storage), factories.make_voice(storage, user)
+    for data in (b"one", b"two"):
+        factories.publish(storage, user, voice, data)
+    factories.publish(storage, user, off)
+    factories.publish(storage, other, factories.first_voice(storage, other))
+    with storage.database.session() as session:
+        voices.use_version(session, user.id, off.id, None)
+    valkey.cache.flush()
+    prefixes.warm_cache(storage, user.id)
+    (name,) = cached_names(valkey)
+    loaded = prefixes.load_prefix(storage, user.id, voice.id)
+    assert (loaded.data, loaded.source) == (b"two", "cache")
+    with valkey.cache.client() as client:
+        client.expire(name, 5)
+        prefixes.warm_cache(storage, user.id)
+        assert client.ttl(name) > 5
+    assert storage.cache.figures().warmed == 1  # it was there the second time
+
+
+def test_nothing_is_warmed_for_who_is_suspended_or_while_the_cache_is_away(
+    storage: Storage, user: User, voice: Voice, valkey: Valkey
+) -> None:
+    factories.publish(storage, user, voice)
+    valkey.cache.flush()
+    prefixes.warm_cache(without_cache(storage), user.id)
+    with storage.database.session() as session:
+        users.set_state(session, user.id, "suspended")
+    prefixes.warm_cache(storage, user.id)
+    assert cached_names(valkey) == []
