@@ -4,12 +4,17 @@ Decides nothing about who may use one: whoever asks comes with an address that s
 (`storage.prefixes.locate`), which names owner, voice, version and base model. Knows no request and no database.
 """
 
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from storage.prefixes import PrefixAddress
 from tuning.prefix import Prefix
@@ -28,7 +33,7 @@ class FoundPrefix:
 class PrefixMemory:
     """Prefixes by address. Safe to share between threads.
 
-    max_bytes: of all held together, as their tensors lie in memory; what is being opened just now comes on top.
+    max_bytes: of all held together, in whole pages; what is being opened or still used just now comes on top.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -75,7 +80,7 @@ class PrefixMemory:
         self, address: PrefixAddress, open_it: Callable[[], FoundPrefix], waited_for: "Future[FoundPrefix]"
     ) -> FoundPrefix:
         try:
-            found = open_it()
+            found = self._settled(open_it())
         except BaseException as wrong:  # whatever it is, nobody may be left waiting
             with self._lock:
                 del self._opening[address]
@@ -87,15 +92,49 @@ class PrefixMemory:
         waited_for.set_result(found)
         return found
 
+    def _settled(self, found: FoundPrefix) -> FoundPrefix:
+        """Moved to where it can be held, if there is room for it."""
+        return FoundPrefix(packed(found.prefix), found.origin) if self._fits(found.prefix) else found
+
+    def _fits(self, prefix: Prefix) -> bool:
+        return in_pages(prefix.num_bytes) <= self._max_bytes
+
     def _keep(self, address: PrefixAddress, prefix: Prefix) -> None:
-        if prefix.num_bytes > self._max_bytes:
+        if not self._fits(prefix):
             return
         self._held[address] = prefix
-        self._num_bytes += prefix.num_bytes
+        self._num_bytes += in_pages(prefix.num_bytes)
         while self._num_bytes > self._max_bytes:
             self._remove(next(iter(self._held)))
 
     def _remove(self, address: PrefixAddress) -> None:
         prefix = self._held.pop(address, None)
         if prefix is not None:
-            self._num_bytes -= prefix.num_bytes
+            self._num_bytes -= in_pages(prefix.num_bytes)
+
+
+def packed(prefix: Prefix) -> Prefix:
+    """The same prefix in one block, on a CPU a mapping of its own: with its last user it goes back to the system, where
+    pieces from an allocator that many threads share would leave holes between what stays."""
+    tensors = (*prefix.keys, *prefix.values)
+    ends = list(accumulate(tensor.numel() for tensor in tensors))
+    block = _block(prefix, ends[-1])
+    views = [
+        block[end - tensor.numel() : end].view(tensor.shape).copy_(tensor)
+        for end, tensor in zip(ends, tensors, strict=True)
+    ]
+    layers = len(prefix.keys)
+    return Prefix(tuple(views[:layers]), tuple(views[layers:]), prefix.base_fingerprint)
+
+
+def _block(prefix: Prefix, num_elements: int) -> Tensor:
+    dtype, device = prefix.keys[0].dtype, prefix.keys[0].device
+    if device.type != "cpu":
+        return torch.empty(num_elements, dtype=dtype, device=device)
+    mapping = mmap.mmap(-1, in_pages(prefix.num_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(mapping, dtype=dtype)
+
+
+def in_pages(num_bytes: int) -> int:
+    """So many bytes, rounded up to whole pages."""
+    return -(-num_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
