@@ -14,7 +14,6 @@ from itertools import accumulate
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from storage.prefixes import PrefixAddress
 from tuning.prefix import Prefix
@@ -34,17 +33,19 @@ class PrefixMemory:
     """Prefixes by address. Safe to share between threads.
 
     max_bytes: of all held together, in whole pages; what is being opened or still used just now comes on top.
+    device, dtype: where and as what they are held.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, device: torch.device, dtype: torch.dtype) -> None:
         self._max_bytes = max_bytes
+        self._device, self._dtype = device, dtype
         self._num_bytes = 0
         self._held: OrderedDict[PrefixAddress, Prefix] = OrderedDict()  # the least lately used first
         self._opening: dict[PrefixAddress, Future[FoundPrefix]] = {}
         self._lock = threading.Lock()
 
     def get(self, address: PrefixAddress, open_it: Callable[[], FoundPrefix]) -> FoundPrefix:
-        """The prefix of this address: a held one, or the one that `open_it` opens.
+        """The prefix of this address: a held one, or the one that `open_it` opens, moved to where it is used.
 
         Of those who ask for the same address at once, one opens and the others wait for what comes of it, be it its
         error. An error is not kept: whoever asks next tries again.
@@ -80,7 +81,8 @@ class PrefixMemory:
         self, address: PrefixAddress, open_it: Callable[[], FoundPrefix], waited_for: "Future[FoundPrefix]"
     ) -> FoundPrefix:
         try:
-            found = self._settled(open_it())
+            opened = open_it()
+            found = FoundPrefix(packed(opened.prefix, self._device, self._dtype), opened.origin)
         except BaseException as wrong:  # whatever it is, nobody may be left waiting
             with self._lock:
                 del self._opening[address]
@@ -92,15 +94,8 @@ class PrefixMemory:
         waited_for.set_result(found)
         return found
 
-    def _settled(self, found: FoundPrefix) -> FoundPrefix:
-        """Moved to where it can be held, if there is room for it."""
-        return FoundPrefix(packed(found.prefix), found.origin) if self._fits(found.prefix) else found
-
-    def _fits(self, prefix: Prefix) -> bool:
-        return in_pages(prefix.num_bytes) <= self._max_bytes
-
     def _keep(self, address: PrefixAddress, prefix: Prefix) -> None:
-        if not self._fits(prefix):
+        if in_pages(prefix.num_bytes) > self._max_bytes:
             return
         self._held[address] = prefix
         self._num_bytes += in_pages(prefix.num_bytes)
@@ -113,26 +108,22 @@ class PrefixMemory:
             self._num_bytes -= in_pages(prefix.num_bytes)
 
 
-def packed(prefix: Prefix) -> Prefix:
-    """The same prefix in one block, on a CPU a mapping of its own: with its last user it goes back to the system, where
-    pieces from an allocator that many threads share would leave holes between what stays."""
+def packed(prefix: Prefix, device: torch.device, dtype: torch.dtype) -> Prefix:
+    """The same values in one block, on a CPU a mapping of its own: with its last user it goes back to the system, where
+    pieces from an allocator that many threads share would leave holes between what stays. Elsewhere it is one transfer.
+
+    Tensor by tensor: a pass over all of them is large enough for torch to start threads, beside those of the engine.
+    """
     tensors = (*prefix.keys, *prefix.values)
     ends = list(accumulate(tensor.numel() for tensor in tensors))
-    block = _block(prefix, ends[-1])
-    views = [
+    mapping = mmap.mmap(-1, in_pages(ends[-1] * dtype.itemsize), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    block = torch.frombuffer(mapping, dtype=dtype)
+    for end, tensor in zip(ends, tensors, strict=True):
         block[end - tensor.numel() : end].view(tensor.shape).copy_(tensor)
-        for end, tensor in zip(ends, tensors, strict=True)
-    ]
+    block = block.to(device)
+    views = [block[end - one.numel() : end].view(one.shape) for end, one in zip(ends, tensors, strict=True)]
     layers = len(prefix.keys)
     return Prefix(tuple(views[:layers]), tuple(views[layers:]), prefix.base_fingerprint)
-
-
-def _block(prefix: Prefix, num_elements: int) -> Tensor:
-    dtype, device = prefix.keys[0].dtype, prefix.keys[0].device
-    if device.type != "cpu":
-        return torch.empty(num_elements, dtype=dtype, device=device)
-    mapping = mmap.mmap(-1, in_pages(prefix.num_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(mapping, dtype=dtype)
 
 
 def in_pages(num_bytes: int) -> int:

@@ -36,7 +36,8 @@ class Services:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prefixes", PrefixMemory(self.config.prefix_memory_mb << 20))
+        memory = PrefixMemory(self.config.prefix_memory_mb << 20, self.base.device, self.base.dtype)
+        object.__setattr__(self, "prefixes", memory)
 
     @cached_property
     def longest_token(self) -> int:

@@ -75,9 +75,7 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
 
 def _opened(address: PrefixAddress) -> FoundPrefix:
     base, loaded = services().base, read(services().storage, address)
-    prefix = Prefix.from_bytes(
-        loaded.data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
-    )
+    prefix = Prefix.from_bytes(loaded.data, base.fingerprint, layer_shapes=base.layer_shapes)
     return FoundPrefix(prefix, loaded.source)
 
 

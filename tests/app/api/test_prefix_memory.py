@@ -20,6 +20,7 @@ from tests.tiny_model import make_prefix
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
 
+CPU = torch.device("cpu")
 HERE = PrefixAddress("user-a", "voice-a", 1, "f" * 64)
 ELSEWHERE = [
     HERE,
@@ -55,12 +56,16 @@ def opener(prefix: Prefix, opened: list[PrefixAddress], address: PrefixAddress) 
     return open_it
 
 
+def memory_of(max_bytes: int) -> PrefixMemory:
+    return PrefixMemory(max_bytes, CPU, torch.float64)
+
+
 def room(prefix: Prefix, count: int) -> int:
     return count * in_pages(prefix.num_bytes)
 
 
 def test_a_held_prefix_is_opened_once_and_says_where_it_came_from(prefix: Prefix) -> None:
-    memory, opened = PrefixMemory(room(prefix, 1)), list[PrefixAddress]()
+    memory, opened = memory_of(room(prefix, 1)), list[PrefixAddress]()
     first, second = (memory.get(HERE, opener(prefix, opened, HERE)) for _ in range(2))
     assert opened == [HERE]
     assert second.prefix is first.prefix
@@ -71,7 +76,7 @@ def test_a_held_prefix_is_opened_once_and_says_where_it_came_from(prefix: Prefix
 
 
 def test_addresses_that_differ_in_any_part_are_different(prefix: Prefix) -> None:
-    memory = PrefixMemory(room(prefix, len(ELSEWHERE)))
+    memory = memory_of(room(prefix, len(ELSEWHERE)))
     for origin in ("cache", "memory"):
         found = [memory.get(address, opener(prefix, [], address)) for address in ELSEWHERE]
         assert [whose(one.prefix) for one in found] == ELSEWHERE
@@ -79,7 +84,7 @@ def test_addresses_that_differ_in_any_part_are_different(prefix: Prefix) -> None
 
 
 def test_beyond_its_bytes_what_was_used_least_lately_goes(prefix: Prefix) -> None:
-    memory, opened = PrefixMemory(room(prefix, 4) - 1), list[PrefixAddress]()
+    memory, opened = memory_of(room(prefix, 4) - 1), list[PrefixAddress]()
     a, b, c, d, _ = ELSEWHERE
     for address in (a, b, c, a, d, a, b):
         memory.get(address, opener(prefix, opened, address))
@@ -90,26 +95,28 @@ def test_beyond_its_bytes_what_was_used_least_lately_goes(prefix: Prefix) -> Non
 
 def test_what_has_no_room_is_given_and_not_held(prefix: Prefix) -> None:
     for max_bytes in (0, room(prefix, 1) - 1):
-        memory, opened = PrefixMemory(max_bytes), list[PrefixAddress]()
+        memory, opened = memory_of(max_bytes), list[PrefixAddress]()
         for _ in range(2):
             assert memory.get(HERE, opener(prefix, opened, HERE)).origin == "cache"
         assert (len(opened), memory.num_bytes) == (2, 0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_held_prefix_is_the_same_in_a_block_of_its_own(prefix: Prefix, dtype: torch.dtype) -> None:
-    given = prefix.to(dtype=dtype)
-    held = packed(given)
-    assert held.digest == given.digest
-    assert held.layer_shapes == given.layer_shapes
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_held_prefix_has_its_values_in_the_engines_type_and_a_block_of_its_own(
+    prefix: Prefix, dtype: torch.dtype
+) -> None:
+    held = packed(prefix, CPU, dtype)
+    assert held.digest == prefix.to(dtype=dtype).digest
+    assert held.layer_shapes == prefix.layer_shapes
+    assert {tensor.dtype for tensor in (*held.keys, *held.values)} == {dtype}
     assert len({tensor.untyped_storage().data_ptr() for tensor in (*held.keys, *held.values)}) == 1
-    assert held.keys[0].data_ptr() != given.keys[0].data_ptr()
+    assert held.keys[0].data_ptr() != prefix.keys[0].data_ptr()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_what_is_forgotten_goes_back_to_the_system(base: BaseModel) -> None:
     large = make_prefix(base, num_virtual_tokens=8192)
-    memory = PrefixMemory(room(large, len(ELSEWHERE)))
+    memory = memory_of(room(large, len(ELSEWHERE)))
     for address in ELSEWHERE:
         memory.get(address, lambda: FoundPrefix(large, "cache"))
     assert memory.num_bytes == room(large, len(ELSEWHERE)) > 16 << 20
@@ -124,7 +131,7 @@ def resident_bytes() -> int:
 
 def test_all_who_ask_at_once_get_what_one_opens_and_its_error_too(prefix: Prefix) -> None:
     """The memory has no room, so that only waiting for the one that opens keeps the others from opening."""
-    memory, release = PrefixMemory(0), threading.Event()
+    memory, release = memory_of(0), threading.Event()
     opened: list[int] = []
     failing = True
 
@@ -163,7 +170,7 @@ def waiting(memory: PrefixMemory) -> int:
 
 
 def test_nobody_ever_gets_anothers_however_many_come_and_go(prefix: Prefix) -> None:
-    memory = PrefixMemory(room(prefix, 2))
+    memory = memory_of(room(prefix, 2))
 
     def ask(seed: int) -> int:
         drawn, wrong = random.Random(seed), 0
