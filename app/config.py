@@ -29,6 +29,8 @@ class AppConfig:
     max_num_seqs: answers that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
     max_waiting: answers that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
         API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
+    prefix_memory_mb: MiB of opened prefixes that an API process holds for the next requests, on the model's device
+        (IDIOLECT_PREFIX_MEMORY_MB; 0: none, each request opens its own).
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
@@ -41,6 +43,7 @@ class AppConfig:
     api_url: str = "http://127.0.0.1:8001"
     max_num_seqs: int = 32
     max_waiting: int = 96
+    prefix_memory_mb: int = 256
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
     rate_limit_url: str = ""
@@ -61,6 +64,8 @@ class AppConfig:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
         if self.max_waiting < 0:
             raise ConfigurationError(f"IDIOLECT_MAX_WAITING must be 0 or more, not {self.max_waiting}")
+        if self.prefix_memory_mb < 0:
+            raise ConfigurationError(f"IDIOLECT_PREFIX_MEMORY_MB must be 0 or more, not {self.prefix_memory_mb}")
         if self.max_num_seqs + self.max_waiting >= API_THREADS - API_EVENT_STREAMS:
             raise ConfigurationError(
                 f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS - API_EVENT_STREAMS} "
@@ -90,6 +95,7 @@ class AppConfig:
             api_url=(env.get("IDIOLECT_API_URL", "") or cls.api_url).rstrip("/"),
             max_num_seqs=_whole(env, "IDIOLECT_MAX_NUM_SEQS", cls.max_num_seqs),
             max_waiting=_whole(env, "IDIOLECT_MAX_WAITING", cls.max_waiting),
+            prefix_memory_mb=_whole(env, "IDIOLECT_PREFIX_MEMORY_MB", cls.prefix_memory_mb),
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
             rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),

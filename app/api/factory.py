@@ -11,6 +11,7 @@ from apiflask import APIFlask
 
 from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, voices
 from app.api.errors import register_error_handlers
+from app.api.forgetting import start_forgetting
 from app.api.gate import register_gate
 from app.api.limits import register_limits
 from app.api.openapi import TITLE, configure_openapi
@@ -40,7 +41,7 @@ def create_app(
     engine: Engine | None = None,
 ) -> APIFlask:
     """The WSGI app, its engine started. What is not given comes from the environment; an engine made here is closed at
-    exit, one that is given belongs to the caller.
+    exit, and prefixes out of use are forgotten until then; one that is given belongs to the caller.
 
     With a wrong setting, a wrong master key, a database that is not migrated or a base model that can't be used, it
     says so in one line on stderr and exits with status 4.
@@ -55,6 +56,7 @@ def create_app(
     services = Services(config, storage, base, engine or _started_engine(base, config))
     register(services.storage, services.base)
     if engine is None:
+        start_forgetting(services)
         atexit.register(services.close)
     return build(services)
 

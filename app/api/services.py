@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import current_app, g
 
+from app.api.prefix_memory import PrefixMemory
 from app.auth import Caller
 from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
 from app.generation.engine import Engine
@@ -26,12 +27,17 @@ class Services:
     storage: Storage
     base: BaseModel
     engine: Engine
+    prefixes: PrefixMemory = field(init=False)
     stopping: threading.Event = field(default_factory=threading.Event)
     generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
     uploads: Seats = field(default_factory=lambda: Seats(MAX_UPLOADS, "training files", in_all=API_UPLOADS))
     event_streams: Seats = field(
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )
+
+    def __post_init__(self) -> None:
+        memory = PrefixMemory(self.config.prefix_memory_mb << 20, self.base.device, self.base.dtype)
+        object.__setattr__(self, "prefixes", memory)
 
     @cached_property
     def longest_token(self) -> int:

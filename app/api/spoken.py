@@ -116,7 +116,7 @@ def speak(
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
-        note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength)
+        note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength, prefix_from=speaker.origin)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
         token_texts = services().token_texts if wish.num_logprobs is not None else None

@@ -5,14 +5,14 @@ its writer keeps it as a sample."""
 import json
 from dataclasses import replace
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app import auth
 from app.web import columns, drafts, gateway, votes, word_changes
 from app.web.columns import Column, NoBaseModel, Writer
 from app.web.formats import plural
-from app.web.session import find_me, me, sign_in_required, storage, token
+from app.web.session import find_me, me, sign_in_required, storage, token, warm_up
 from app.web.wishes import (
     DEFAULT_LENGTH,
     DEFAULT_STRENGTH,
@@ -46,7 +46,7 @@ def guard() -> ResponseReturnValue | None:
 @write.get("/voices/<voice_id>/write")
 def page(voice_id: str) -> ResponseReturnValue:
     """The text and the two columns."""
-    return page_of(voice_id)
+    return warm_up(make_response(page_of(voice_id)), me().id)
 
 
 @write.post("/voices/<voice_id>/write")

@@ -8,7 +8,7 @@ from flask import Flask
 from app import auth
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import base_models, samples, trials, users
+from storage import base_models, prefixes, samples, trials, users
 from storage.models import BlindTrial
 from storage.store import Storage
 from tests.app.web.browser import TEXT, Browser, Person, join
@@ -83,6 +83,13 @@ def kept(person: Person, trial_id: str) -> BlindTrial:
 
 
 # the page
+
+
+def test_opening_the_page_brings_the_prefix_into_the_cache(old_hand: Person) -> None:
+    prefixes.wipe_cached(old_hand.storage, old_hand.user.id)
+    old_hand.browser.get(f"{old_hand.url}/write")
+    loaded = prefixes.load_prefix(old_hand.storage, old_hand.user.id, old_hand.voice.id)
+    assert (loaded.version, loaded.source) == (2, "cache")
 
 
 def test_before_training_the_voice_column_says_so_and_asks_for_nothing(writer: Person) -> None:
