@@ -14,6 +14,7 @@ API_EVENT_STREAMS = 24  # of them, followed trainings hold at most
 WEB_PROCESSES = 2
 WEB_THREADS = 160  # of each process of the web role
 WEB_EVENT_STREAMS = 32  # of them, pages that watch a training hold at most
+WEB_UPLOADS = 2  # forms with people's files that are read at once: each is held in memory, and so is what reads it
 WEB_RELAYS = 112  # and requests to the API role; the two processes together ask for more than it admits
 
 MULTIPART_BYTES = 64 * 1024  # what goes around an uploaded file in its request
@@ -28,6 +29,8 @@ class AppConfig:
     max_num_seqs: answers that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
     max_waiting: answers that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
         API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
+    prefix_memory_mb: MiB of opened prefixes that an API process holds for the next requests, on the model's device
+        (IDIOLECT_PREFIX_MEMORY_MB; 0: none, each request opens its own).
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
     token_limit_per_minute: tokens that one account may have read and written in a minute
@@ -42,6 +45,7 @@ class AppConfig:
     api_url: str = "http://127.0.0.1:8001"
     max_num_seqs: int = 32
     max_waiting: int = 96
+    prefix_memory_mb: int = 256
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
     token_limit_per_minute: int = 200_000
@@ -64,6 +68,8 @@ class AppConfig:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
         if self.max_waiting < 0:
             raise ConfigurationError(f"IDIOLECT_MAX_WAITING must be 0 or more, not {self.max_waiting}")
+        if self.prefix_memory_mb < 0:
+            raise ConfigurationError(f"IDIOLECT_PREFIX_MEMORY_MB must be 0 or more, not {self.prefix_memory_mb}")
         if self.max_num_seqs + self.max_waiting >= API_THREADS - API_EVENT_STREAMS:
             raise ConfigurationError(
                 f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS - API_EVENT_STREAMS} "
@@ -93,6 +99,7 @@ class AppConfig:
             api_url=(env.get("IDIOLECT_API_URL", "") or cls.api_url).rstrip("/"),
             max_num_seqs=_whole(env, "IDIOLECT_MAX_NUM_SEQS", cls.max_num_seqs),
             max_waiting=_whole(env, "IDIOLECT_MAX_WAITING", cls.max_waiting),
+            prefix_memory_mb=_whole(env, "IDIOLECT_PREFIX_MEMORY_MB", cls.prefix_memory_mb),
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
             rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
             token_limit_per_minute=_whole(env, "IDIOLECT_TOKEN_LIMIT_PER_MINUTE", cls.token_limit_per_minute),

@@ -1,6 +1,7 @@
-"""`python -m benchmarks.step_time`: what a training step costs in the arithmetic, under the allocator settings and in
-passes side by side, as a worker has them, against what it would cost without. One person, the default step, made-up
-tokens; the variants in turn, each in a fresh process. Progress on stderr; the last line on stdout is a JSON object."""
+"""`python -m benchmarks.step_time`: what a training step costs in the arithmetic, with the attention, under the
+allocator settings and in passes side by side, as a worker has them, against what it would cost without. One person, the
+default step, made-up tokens; the variants in turn, each in a fresh process. Progress on stderr; the last line on stdout
+is a JSON object."""
 
 import argparse
 import contextlib
@@ -13,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.worker_process import worker_environment
-from tuning import precision
+from tuning import precision, training_step
 from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import TRAIN_BLOCK_TOKENS, Block, Split
@@ -25,6 +26,7 @@ _STEPS = 6
 _VARIANTS = {  # kind of step, and whether under the worker's allocator settings
     "as_shipped": ("shipped", True),
     "float32": ("float32", True),
+    "fused_attention": ("fused_attention", True),
     "one_pass": ("one_pass", True),
     "plain_allocator": ("shipped", False),
     "none_of_them": ("plain", False),
@@ -35,7 +37,7 @@ def main() -> None:
     """Time every variant in turn, or, as a child, one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--child", choices=("shipped", "float32", "one_pass", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=sorted({kind for kind, _ in _VARIANTS.values()}), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(_seconds(options.child)))
@@ -70,7 +72,9 @@ def _in_child(kind: str, *, allocator: bool) -> float:
 
 def _seconds(kind: str) -> float:
     slow = patch.object(precision, "multiplies_bfloat16", return_value=False)
-    with slow if kind in ("float32", "plain") else contextlib.nullcontext():
+    fused = patch.object(training_step, "fast_attention", return_value=contextlib.nullcontext())
+    changed = {"float32": slow, "plain": slow, "fused_attention": fused}
+    with changed.get(kind, contextlib.nullcontext()):
         return _step_seconds(StepPlan(10**6) if kind in ("one_pass", "plain") else StepPlan())
 
 

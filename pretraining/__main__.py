@@ -62,7 +62,9 @@ def _prepare(options: Options) -> dict[str, int]:
 def _train(options: Options) -> dict[str, Any]:
     schedule = Schedule(options.budget, options.decay)
     shape = SHAPES[options.shape]
-    stage = FirstStage(shape, options.tokens, options.checkpoint, schedule, options.init, not options.eager)
+    stage = FirstStage(
+        shape, options.tokens, options.checkpoint, schedule, options.init, options.personal_share, not options.eager
+    )
     with Stop(options.minutes) as stop:
         return stage.run(stop)
 
@@ -124,6 +126,12 @@ def _parser() -> argparse.ArgumentParser:
     train = made("train", _train, "first stage, from nothing on plain text", "tokens", "checkpoint")
     _training(train, budget=60e6)
     train.add_argument("--decay", type=float, default=0.3, help="share of the budget over which the rate falls")
+    train.add_argument(
+        "--personal-share",
+        type=float,
+        default=0.75,
+        help="of the text while the rate falls, that of people's own writing",
+    )
     train.add_argument("--init", type=Path, help="a checkpoint or model to go on from, without its optimizers' state")
     requests = made("requests", _requests, "derive requests from the corpus", "corpus", "tokenizer", "out")
     _shape(requests)

@@ -22,13 +22,15 @@ from pretraining.training import Draw, Training
 @dataclass(frozen=True)
 class FirstStage:
     """init: a checkpoint or an exported model of the same shape to go on from, weights and counts but not the
-    optimizers' state. compiled: torch.compile the step; tests and short runs do without."""
+    optimizers' state. personal_share: of the text drawn while the rate falls, that of people's own writing, since what
+    is seen last shapes the model most. compiled: torch.compile the step; tests and short runs do without."""
 
     shape: Shape
     tokens: Path
     checkpoint: Path
     schedule: Schedule
     init: Path | None = None
+    personal_share: float = 0.75
     compiled: bool = True
 
     def run(self, stop: Stop) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class FirstStage:
         state = self._state(device)
         loss = loss_of(state.model)
         training = Training(state, self.schedule, torch.compile(loss) if self.compiled else loss, self.checkpoint)
-        training.run(plain_rows(tokens.train, self.shape.rows, self.shape.length, state.seen, device), stop)
+        training.run(self._rows(tokens, state, device), stop)
         figures = self._figures(state, tokens)
         write_figures(self.checkpoint, figures)
         return figures
@@ -54,6 +56,22 @@ class FirstStage:
         state.restore(self.checkpoint)
         return state
 
+    def _rows(self, tokens: Tokens, state: TrainingState, device: str) -> Draw:
+        rows, length, seen = self.shape.rows, self.shape.length, state.seen
+        of_all = plain_rows(tokens.train, rows, length, seen, device)
+        personal = round(rows * self.personal_share)
+        if not personal:
+            return of_all
+        of_persons = plain_rows(tokens.personal, personal, length, seen, device)
+
+        def draw() -> tuple[Tensor, Tensor]:
+            inputs, targets = of_all()
+            if self.schedule.decays(state.seen, state.steps):
+                inputs[:personal], targets[:personal] = of_persons()
+            return inputs, targets
+
+        return draw
+
     def _figures(self, state: TrainingState, tokens: Tokens) -> dict[str, Any]:
         bits = held_out_nats(state.model, tokens.held_out, self.shape.length) * tokens.bits_per_nat
         return {
@@ -61,6 +79,7 @@ class FirstStage:
             "steps": state.steps,
             "budget": int(self.schedule.budget),
             "parameters": sum(parameter.numel() for parameter in state.model.parameters()),
+            "personal_share_of_decay": self.personal_share,
             "held_out_bits_per_byte": round(bits, 4),
             "finished": state.seen >= self.schedule.budget,
         }

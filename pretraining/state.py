@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM, PreTrainedModel
 
+from pretraining.attention import use_in_training
 from pretraining.errors import CheckpointUnusable
 from pretraining.schedule import make_optimizers
 from pretraining.shape import Shape, build
@@ -36,6 +37,7 @@ class TrainingState:
         """Random weights, the same for the same seed."""
         torch.manual_seed(seed)
         model = build(shape).to(device)
+        use_in_training(model)
         return cls(model, make_optimizers(model))
 
     def save(self, folder: Path) -> None:

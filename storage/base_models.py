@@ -11,14 +11,22 @@ from storage.models import RegisteredBaseModel
 
 
 def register(
-    session: Session, *, fingerprint: str, name: str, num_parameters: int, context_length: int, probe: dict[str, Any]
+    session: Session,
+    *,
+    fingerprint: str,
+    name: str,
+    num_parameters: int,
+    context_length: int,
+    probe: dict[str, Any],
+    has_chat_template: bool = False,
 ) -> RegisteredBaseModel:
-    """Note that this model was loaded and accepted now; it is the current one from here on."""
+    """Note that this model was loaded and accepted now; it is the current one from here on. has_chat_template: it can
+    be asked for something in words."""
     seen = session.get(RegisteredBaseModel, fingerprint)
     if seen is None:
         seen = RegisteredBaseModel(fingerprint=fingerprint, registered_at=clock.now())
     seen.name, seen.num_parameters, seen.context_length, seen.probe = name, num_parameters, context_length, probe
-    seen.last_seen_at = clock.now()
+    seen.has_chat_template, seen.last_seen_at = has_chat_template, clock.now()
     try:
         with session.begin_nested():
             session.add(seen)

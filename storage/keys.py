@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from sqlalchemy import LargeBinary, String, delete, inspect, select
 from sqlalchemy.exc import IntegrityError as RowExists
@@ -81,9 +82,14 @@ class KeyStore:
 
     def create(self, user_id: str) -> None:
         """Make the user's data key."""
-        wrapped = crypto.seal(self._wrapping_key, os.urandom(crypto.KEY_BYTES), "data key", user_id)
+        self.create_all([user_id])
+
+    def create_all(self, user_ids: Iterable[str]) -> None:
+        """Make each one's data key: all of them, or none."""
+        at = clock.now()
+        keys = [DataKey(user_id=user_id, wrapped=self._new_key(user_id), created_at=at) for user_id in user_ids]
         with self.database.session() as session:
-            session.add(DataKey(user_id=user_id, wrapped=wrapped, created_at=clock.now()))
+            session.add_all(keys)
 
     def data_key(self, user_id: str) -> bytes:
         """The user's 32 bytes. Raises KeyErased; an erasure in another process takes hold within 30 seconds."""
@@ -115,6 +121,9 @@ class KeyStore:
         with self._lock:
             self._cached.clear()
         self.database.dispose()
+
+    def _new_key(self, user_id: str) -> bytes:
+        return crypto.seal(self._wrapping_key, os.urandom(crypto.KEY_BYTES), "data key", user_id)
 
     def _unwrap(self, user_id: str) -> bytes:
         with self.database.reading() as session:

@@ -15,6 +15,7 @@ CLAIMED_STATES: tuple[RunState, ...] = ("leased", "running", "committing")
 ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
 UserState = Literal["active", "suspended"]
+TrialChoice = Literal["version", "against", "neither"]
 
 
 class Base(DeclarativeBase):
@@ -123,6 +124,9 @@ class WritingSample(Base):
     num_chars: Mapped[int]
     written_on: Mapped[str | None]  # ISO date
     included: Mapped[bool] = mapped_column(default=True)
+    # came out of a file and was not looked at yet; never together with included
+    waiting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    remarks_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # storage.remarks.Remarks as JSON
     created_at: Mapped[float]
     __table_args__ = (UniqueConstraint("voice_id", "content_mac"),)
 
@@ -230,6 +234,23 @@ class PrefixVersion(Base):
     __table_args__ = (UniqueConstraint("voice_id", "version"),)
 
 
+class BlindTrial(Base):
+    """Two columns of text shown to a person without their makers' names, and which of them they chose. None of the text
+    is here, nor what it went on from."""
+
+    __tablename__ = "blind_trials"
+    id: Mapped[str] = mapped_column(primary_key=True)  # trial-…
+    user_id: Mapped[str] = _owner()
+    voice_id: Mapped[str] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int]  # of the voice, the one in use when it began
+    against: Mapped[int | None]  # another version of the voice; None: the base model
+    version_first: Mapped[bool]  # whether `version` wrote the first column; drawn by lot
+    strength: Mapped[float]
+    choice: Mapped[TrialChoice | None] = mapped_column(String(8))  # None: not chosen yet
+    created_at: Mapped[float]
+    chosen_at: Mapped[float | None]
+
+
 class OutboxMessage(Base):
     """A queue message that must be sent; written in the transaction of what it announces."""
 
@@ -249,6 +270,7 @@ class RegisteredBaseModel(Base):
     num_parameters: Mapped[int] = mapped_column(BigInteger)
     context_length: Mapped[int]
     probe: Mapped[dict[str, Any]]
+    has_chat_template: Mapped[bool] = mapped_column(default=False, server_default=false())  # takes requests
     registered_at: Mapped[float]
     last_seen_at: Mapped[float]
 
@@ -283,12 +305,14 @@ __all__ = [
     "ApiUsage",
     "AuditEvent",
     "Base",
+    "BlindTrial",
     "IdempotencyKey",
     "OutboxMessage",
     "PrefixVersion",
     "RegisteredBaseModel",
     "Role",
     "RunState",
+    "TrialChoice",
     "TuningCheckpoint",
     "TuningEvent",
     "TuningRun",

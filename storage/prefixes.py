@@ -1,26 +1,28 @@
 """Published prefixes: into the database, out to the cache, and back for whoever owns the voice.
 
 The bytes are opaque here. They are sealed with their owner, voice, version and base fingerprint as associated data,
-the same in the database and in Redis, so that an entry in the wrong place does not open.
+the same in the database and in Redis, so that an entry in the wrong place does not open. Whoever keeps opened ones in
+memory asks `locate` before each use.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, crypto, run_claims
 from storage.errors import CacheUnavailable, IntegrityError, NoPublishedVersion, NotFound, RunCancelled, RunPaused
 from storage.ids import new_id
-from storage.models import PrefixVersion, Voice
+from storage.models import PrefixVersion, User, Voice
 from storage.run_claims import Claim
 from storage.store import Storage
 
 log = logging.getLogger(__name__)
 Source = Literal["cache", "database"]
+_BATCH = 500  # names in one statement
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class LoadedPrefix:
 
 
 @dataclass(frozen=True)
-class _Address:
-    """Which prefix: the cache key's parts, and the associated data's."""
+class PrefixAddress:
+    """Which prefix: the cache key's parts, and the associated data's. No two prefixes ever have the same one."""
 
     user_id: str
     voice_id: str
@@ -72,7 +74,8 @@ def publish_prefix(
     try:
         with storage.database.session() as session:
             run_claims.finish_published(session, held, figures)
-            address = _Address(held.user_id, held.voice_id, _next_version(session, held.voice_id), base_fingerprint)
+            number = _next_version(session, held.voice_id)
+            address = PrefixAddress(held.user_id, held.voice_id, number, base_fingerprint)
             sealed = crypto.seal(key, data, *address.parts)
             version = _add_version(session, held, address, sealed, len(data), num_virtual_tokens, figures)
             version.trained_sample_ids = None if trained_sample_ids is None else list(trained_sample_ids)
@@ -90,27 +93,15 @@ def load_prefix(storage: Storage, user_id: str, voice_id: str, version: int | No
     Raises NotFound (unknown, another's), NoPublishedVersion, KeyErased, IntegrityError (the database's own bytes are
     not what they should be).
     """
-    address = _address(storage, user_id, voice_id, version)
-    key = storage.keys.data_key(user_id)
-    data = _from_cache(storage, address, key)
-    source: Source = "cache"
-    if data is None:
-        source = "database"
-        data = _from_database(storage, address, key)
-    return LoadedPrefix(data, user_id, voice_id, address.version, address.base_fingerprint, source)
+    return read(storage, locate(storage, user_id, voice_id, version))
 
 
-def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> None:
-    """Remove a voice's cached prefixes, or all of a person's. With Redis away they end with their time to live; no
-    request reads them, since each asks the database for the version first."""
-    prefix = f"prefix:{user_id}:" if voice_id is None else f"prefix:{user_id}:{voice_id}:"
-    try:
-        storage.cache.delete_matching(prefix)
-    except CacheUnavailable:
-        log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
+def locate(storage: Storage, user_id: str, voice_id: str, version: int | None = None) -> PrefixAddress:
+    """Which prefix the person's voice speaks with now, unless a version is named: asked of the database every time, so
+    that a version that was replaced, switched off or erased is used by nobody from then on, wherever it is held.
 
-
-def _address(storage: Storage, user_id: str, voice_id: str, version: int | None) -> _Address:
+    Raises NotFound, NoPublishedVersion, KeyErased.
+    """
     with storage.database.reading() as session:
         found = session.execute(
             select(PrefixVersion.version, PrefixVersion.base_fingerprint)
@@ -129,10 +120,77 @@ def _address(storage: Storage, user_id: str, voice_id: str, version: int | None)
         raise NotFound("no such version")
     if found.version is None:
         raise NoPublishedVersion("This voice has no version in use: train it, or choose one of its versions.")
-    return _Address(user_id, voice_id, found.version, found.base_fingerprint)
+    storage.keys.data_key(user_id)
+    return PrefixAddress(user_id, voice_id, found.version, found.base_fingerprint)
 
 
-def _from_cache(storage: Storage, address: _Address, key: bytes) -> bytes | None:
+def read(storage: Storage, address: PrefixAddress) -> LoadedPrefix:
+    """The prefix of an address that `locate` gave, from Redis or else the database. Raises NotFound (deleted since),
+    KeyErased, IntegrityError."""
+    key = storage.keys.data_key(address.user_id)
+    data = _from_cache(storage, address, key)
+    source: Source = "cache"
+    if data is None:
+        source = "database"
+        data = _from_database(storage, address, key)
+    return LoadedPrefix(data, address.user_id, address.voice_id, address.version, address.base_fingerprint, source)
+
+
+def in_use(storage: Storage, addresses: Iterable[PrefixAddress]) -> set[PrefixAddress]:
+    """Those of them that a voice of an active person speaks with now: all others may be forgotten."""
+    wanted = set(addresses)
+    voice_ids = sorted({address.voice_id for address in wanted})
+    found: set[PrefixAddress] = set()
+    for start in range(0, len(voice_ids), _BATCH):
+        with storage.database.reading() as session:
+            found |= _active(session, Voice.id.in_(voice_ids[start : start + _BATCH]))
+    return wanted & found
+
+
+def warm_cache(storage: Storage, user_id: str) -> None:
+    """Bring the prefixes that the person's voices speak with into Redis, sealed as they are, ahead of the first request
+    for one; those that are there begin their time to live again. With Redis away it does nothing."""
+    with storage.database.reading() as session:
+        addresses = _active(session, Voice.user_id == user_id)
+    try:
+        for address in addresses:
+            if storage.cache.renew(address.cache_key, storage.config.cache_ttl_s):
+                continue
+            sealed = _sealed(storage, address)
+            if sealed is not None:
+                storage.cache.put(address.cache_key, sealed, storage.config.cache_ttl_s)
+                storage.cache.count("warmed")
+    except CacheUnavailable:
+        log.warning("the cache is away: prefixes were not brought there ahead, the database serves them")
+
+
+def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> None:
+    """Remove a voice's cached prefixes, or all of a person's. With Redis away they end with their time to live; no
+    request reads them, since each asks the database for the version first."""
+    prefix = f"prefix:{user_id}:" if voice_id is None else f"prefix:{user_id}:{voice_id}:"
+    try:
+        storage.cache.delete_matching(prefix)
+    except CacheUnavailable:
+        log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
+
+
+def _active(session: Session, *where: ColumnElement[bool]) -> set[PrefixAddress]:
+    """What the voices of active people speak with now."""
+    rows = session.execute(
+        select(Voice.user_id, Voice.id, PrefixVersion.version, PrefixVersion.base_fingerprint)
+        .join(User, User.id == Voice.user_id)
+        .join(
+            PrefixVersion,
+            (PrefixVersion.voice_id == Voice.id)
+            & (PrefixVersion.user_id == Voice.user_id)
+            & (PrefixVersion.version == Voice.active_version),
+        )
+        .where(User.state == "active", *where)
+    )
+    return {PrefixAddress(*row) for row in rows}
+
+
+def _from_cache(storage: Storage, address: PrefixAddress, key: bytes) -> bytes | None:
     try:
         sealed = storage.cache.get(address.cache_key)
         storage.cache.count("misses" if sealed is None else "hits")
@@ -148,15 +206,8 @@ def _from_cache(storage: Storage, address: _Address, key: bytes) -> bytes | None
         return None
 
 
-def _from_database(storage: Storage, address: _Address, key: bytes) -> bytes:
-    with storage.database.reading() as session:
-        sealed = session.scalar(
-            select(PrefixVersion.sealed).where(
-                PrefixVersion.voice_id == address.voice_id,
-                PrefixVersion.user_id == address.user_id,
-                PrefixVersion.version == address.version,
-            )
-        )
+def _from_database(storage: Storage, address: PrefixAddress, key: bytes) -> bytes:
+    sealed = _sealed(storage, address)
     if sealed is None:
         raise NotFound("no such voice")  # deleted since the pointer was read
     data = crypto.unseal(key, sealed, *address.parts)
@@ -164,14 +215,25 @@ def _from_database(storage: Storage, address: _Address, key: bytes) -> bytes:
     return data
 
 
-def _put(storage: Storage, address: _Address, sealed: bytes) -> None:
+def _sealed(storage: Storage, address: PrefixAddress) -> bytes | None:
+    with storage.database.reading() as session:
+        return session.scalar(
+            select(PrefixVersion.sealed).where(
+                PrefixVersion.voice_id == address.voice_id,
+                PrefixVersion.user_id == address.user_id,
+                PrefixVersion.version == address.version,
+            )
+        )
+
+
+def _put(storage: Storage, address: PrefixAddress, sealed: bytes) -> None:
     try:
         storage.cache.put(address.cache_key, sealed, storage.config.cache_ttl_s)
     except CacheUnavailable:
         log.warning("the cache is away: a prefix was not put there, the database serves it")
 
 
-def _forget(storage: Storage, address: _Address) -> None:
+def _forget(storage: Storage, address: PrefixAddress) -> None:
     try:
         storage.cache.delete(address.cache_key)
     except CacheUnavailable:
@@ -186,7 +248,7 @@ def _next_version(session: Session, voice_id: str) -> int:
 def _add_version(
     session: Session,
     held: Claim,
-    address: _Address,
+    address: PrefixAddress,
     sealed: bytes,
     num_bytes: int,
     num_virtual_tokens: int,

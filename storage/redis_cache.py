@@ -26,10 +26,12 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class CacheFigures:
-    """How the cache does. Bytes are the server's, entries are the cached prefixes."""
+    """How the cache does. Bytes are the server's, entries are the cached prefixes. warmed: prefixes that were brought
+    there ahead of a request."""
 
     hits: int = 0
     misses: int = 0
+    warmed: int = 0
     entries: int = 0
     used_bytes: int = 0
     max_bytes: int = 0
@@ -62,6 +64,10 @@ class RedisCache:
         """Keep a value for at most ttl_s seconds. Raises CacheUnavailable."""
         self._ask(lambda: self._client.set(key, value, ex=ttl_s))
 
+    def renew(self, key: str, ttl_s: int) -> bool:
+        """Let an entry that is there stay for ttl_s seconds from now; whether it is. Raises CacheUnavailable."""
+        return self._ask(lambda: bool(self._client.expire(key, ttl_s)))
+
     def delete(self, key: str) -> None:
         """Remove one entry. Raises CacheUnavailable."""
         self._ask(lambda: self._client.delete(key))
@@ -71,7 +77,7 @@ class RedisCache:
         return self._ask(lambda: sum(self._client.delete(*names) for names in self._batches(prefix)))
 
     def count(self, name: str) -> None:
-        """Add one to a counter ("hits", "misses"). Raises CacheUnavailable."""
+        """Add one to a counter ("hits", "misses", "warmed"). Raises CacheUnavailable."""
         self._ask(lambda: self._client.incr(_COUNTERS + name))
 
     def figures(self) -> CacheFigures:
@@ -87,10 +93,12 @@ class RedisCache:
 
     def _read_figures(self) -> CacheFigures:
         memory = self._client.info("memory")
-        hits, misses = (int(value or 0) for value in self._client.mget(_COUNTERS + "hits", _COUNTERS + "misses"))
+        names = [_COUNTERS + name for name in ("hits", "misses", "warmed")]
+        hits, misses, warmed = (int(value or 0) for value in self._client.mget(names))
         return CacheFigures(
             hits=hits,
             misses=misses,
+            warmed=warmed,
             entries=sum(len(names) for names in self._batches("prefix:")),
             used_bytes=int(memory["used_memory"]),
             max_bytes=int(memory["maxmemory"]),

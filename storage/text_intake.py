@@ -1,6 +1,7 @@
 """Making a text out of what people paste and upload, or saying in one sentence what to do instead. Knows no table."""
 
 import unicodedata
+from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePath
 
@@ -12,9 +13,11 @@ MIN_CHARS = 20
 MAX_CHARS = 200_000
 MAX_TITLE_CHARS = 200
 MAX_PROMPT_CHARS = 4_000
+MAX_SAMPLES = 500  # of a voice
+MAX_VOICE_CHARS = 5_000_000
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
 _CHARS_PER_WORD = 6  # for writing systems that put no spaces between words
-_MAX_UPLOAD_BYTES = 4 * MAX_CHARS
+MOST_TEXT_BYTES = 4 * MAX_CHARS
 _BINARY_SHARE = 0.01  # of control characters
 _BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
@@ -27,14 +30,37 @@ _WESTERN = frozenset("ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜßà
 BINARY = "This is not text but the inside of a file. Save it as plain text (.txt), or paste the words themselves."
 
 
-def decode_upload(data: bytes, filename: str) -> str:
+@dataclass(frozen=True)
+class Draft:
+    """A text that can be kept, not yet in any voice."""
+
+    text: str
+    title: str | None
+    prompt: str | None
+    written_on: str | None
+    num_words: int
+
+
+def draft(text: str, *, title: str | None = None, prompt: str | None = None, written_on: str | None = None) -> Draft:
+    """Make ready what takes time before a transaction. Raises InvalidSample (empty, short, long, binary)."""
+    text = clean_text(text)
+    return Draft(
+        text=text,
+        title=clean_line(title, "title", MAX_TITLE_CHARS),
+        prompt=clean_line(prompt, "prompt", MAX_PROMPT_CHARS),
+        written_on=clean_date(written_on),
+        num_words=count_words(text),
+    )
+
+
+def decode_upload(data: bytes, filename: str, most_bytes: int = MOST_TEXT_BYTES) -> str:
     """The text of an uploaded file, whatever its encoding. Raises InvalidSample."""
     suffix = PurePath(filename).suffix.lower()
     if suffix not in TEXT_SUFFIXES:
         raise InvalidSample(f"Files of the kind “{suffix or 'no ending'}” can't be read here. Save it as .txt or .md.")
     if not data.strip():
         raise InvalidSample("This file is empty. Choose one with some of your writing in it.")
-    if len(data) > _MAX_UPLOAD_BYTES:
+    if len(data) > most_bytes:
         raise InvalidSample(_too_long(len(data)))
     text = _decoded(data)
     if _looks_binary(text):
@@ -49,9 +75,7 @@ def clean_text(text: str) -> str:
     """
     if len(text) > 2 * MAX_CHARS:
         raise InvalidSample(_too_long(len(text)))
-    if _looks_binary(text):
-        raise InvalidSample(BINARY)
-    kept = _without_controls(text).strip()
+    kept = tidy_text(text)
     if not kept:
         raise InvalidSample("There is no text here yet. Paste something that you wrote.")
     if len(kept) < MIN_CHARS:
@@ -63,6 +87,13 @@ def clean_text(text: str) -> str:
     if len(kept) > MAX_CHARS:
         raise InvalidSample(_too_long(len(kept)))
     return kept
+
+
+def tidy_text(text: str) -> str:
+    """The text in that form, however long or short. Raises InvalidSample: binary."""
+    if _looks_binary(text):
+        raise InvalidSample(BINARY)
+    return _without_controls(text).strip()
 
 
 def clean_line(text: str | None, what: str, limit: int) -> str | None:
@@ -127,18 +158,19 @@ def _by(data: bytes, encoding: str) -> str:
         raise InvalidSample(_UNREADABLE) from None
 
 
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs", "Cn", "Co") and char not in "\n\t"
+def _controls(text: str) -> set[str]:
+    """The control characters in a text. A long text has few different characters, so each is looked at once."""
+    return {c for c in set(text) if unicodedata.category(c) in ("Cc", "Cs", "Cn", "Co") and c not in "\n\t"}
 
 
 def _looks_binary(text: str) -> bool:
-    plain = text.replace("\r", "").replace("\f", "").replace("\v", "")
-    return sum(map(_is_control, plain)) > max(4, _BINARY_SHARE * len(plain)) or plain.startswith("%PDF-")
+    found = sum(map(text.count, _controls(text) - set("\r\f\v")))
+    return found > max(4, _BINARY_SHARE * len(text)) or text.lstrip("\r\f\v").startswith("%PDF-")
 
 
 def _without_controls(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
-    return unicodedata.normalize("NFC", "".join(char for char in lines if not _is_control(char)))
+    return unicodedata.normalize("NFC", lines.translate(dict.fromkeys(map(ord, _controls(lines)))))
 
 
 def _too_long(length: int) -> str:

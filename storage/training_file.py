@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from storage.errors import InvalidSample, InvalidUpload
-from storage.samples import MAX_SAMPLES, MAX_VOICE_CHARS, Draft, draft
+from storage.text_intake import MAX_SAMPLES, MAX_VOICE_CHARS, Draft, draft
 
 MAX_UPLOAD_BYTES = 8_000_000
 MAX_LINE_CHARS = 2_000_000

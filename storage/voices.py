@@ -67,6 +67,13 @@ def list_versions(session: Session, user_id: str, voice_id: str) -> list[PrefixV
     return list(session.scalars(mine.order_by(PrefixVersion.version.desc())))
 
 
+def versions_in_use(session: Session, user_id: str) -> dict[str, PrefixVersion]:
+    """Of each of the person's voices that speaks, the version that does, without its bytes."""
+    speaking = (PrefixVersion.voice_id == Voice.id) & (PrefixVersion.version == Voice.active_version)
+    mine = select(PrefixVersion).join(Voice, speaking).where(Voice.user_id == user_id)
+    return {version.voice_id: version for version in session.scalars(mine)}
+
+
 def get_version(session: Session, user_id: str, voice_id: str, version: int) -> PrefixVersion:
     """One version, without its bytes. Raises NotFound."""
     found = session.scalar(

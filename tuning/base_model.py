@@ -17,6 +17,7 @@ from tuning.chat_template import MOST_TEMPLATE_TOKENS, ChatTemplate
 from tuning.config import TuningConfig
 from tuning.encoding import ENCODING
 from tuning.errors import BaseModelUnavailable
+from tuning.model_card import languages_of
 from tuning.probe import ProbeReport, probe, refuse_architecture
 
 _LOADING_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
@@ -41,6 +42,7 @@ class BaseModel:
     layer_shapes: (num_kv_heads, head_dim) of each layer.
     probe_report: what the registration probe measured.
     chat: the template of an instruct model; None where there is none that can be used.
+    languages: codes (ISO 639-1) that its card names; empty where it names none.
     """
 
     model: PreTrainedModel
@@ -51,6 +53,7 @@ class BaseModel:
     probe_report: ProbeReport
     num_parameters: int
     chat: ChatTemplate | None = None
+    languages: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -61,6 +64,7 @@ class BaseModel:
         name: str,
         num_virtual_tokens: int,
         max_context: int,
+        languages: tuple[str, ...] = (),
     ) -> "BaseModel":
         """Freeze and probe a loaded model. Raises BaseModelRefused, BaseModelUnavailable (no document-start token)."""
         model.requires_grad_(False).eval()
@@ -81,6 +85,7 @@ class BaseModel:
             chat=ChatTemplate.of(
                 tokenizer, most_tokens=min(MOST_TEMPLATE_TOKENS, (context_length - num_virtual_tokens) // 4)
             ),
+            languages=languages,
         )
 
     @property
@@ -184,6 +189,7 @@ def load_base_model(config: TuningConfig) -> BaseModel:
         name=config.base_model_name,
         num_virtual_tokens=config.num_virtual_tokens,
         max_context=config.max_context,
+        languages=languages_of(config.base_model),
     )
 
 

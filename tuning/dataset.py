@@ -89,6 +89,7 @@ class Split:
     `train` do answers end in the token that ends them: `stop` and `test` score text, and bits per character stay those
     of the text.
 
+    num_test_samples: of which anything is in `test`. One or two say little of how a person writes.
     trained_ids: of the samples of which anything is in `train`, or was in an earlier training's that this one goes on
         from. They can judge no later training that goes on from this one.
     """
@@ -97,6 +98,7 @@ class Split:
     stop: tuple[Block, ...]
     test: tuple[Block, ...]
     num_samples: int
+    num_test_samples: int = 0
     trained_ids: tuple[str, ...] = ()
 
     @property
@@ -161,7 +163,14 @@ def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Se
         for pieces, length in zip(sets, lengths, strict=True)
     )
     trained_ids = tuple(sorted({piece.of for piece in sets[0]} - {""}))
-    return Split(train=train, stop=stop, test=test, num_samples=len(writings), trained_ids=trained_ids)
+    return Split(
+        train=train,
+        stop=stop,
+        test=test,
+        num_samples=len(writings),
+        num_test_samples=len(sets[2]),
+        trained_ids=trained_ids,
+    )
 
 
 def text_blocks(

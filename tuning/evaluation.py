@@ -107,6 +107,7 @@ def judge(
     ahead = [name for name, loss in rivals.items() if voice_loss >= loss]
     figures: dict[str, Any] = {
         "samples": split.num_samples,
+        "test_samples": split.num_test_samples,
         "train_tokens": num_tokens(split.train),
         "stop_tokens": num_tokens(split.stop),
         "test_tokens": num_tokens(split.test),

@@ -12,7 +12,7 @@ from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.dataset import TRAIN_BLOCK_TOKENS, Block
 from tuning.errors import ConfigurationError
-from tuning.precision import fast_arithmetic
+from tuning.precision import fast_arithmetic, fast_attention
 from tuning.prefix_encoder import start_from_tokens
 from tuning.recomputation import can_recompute, recomputing
 from tuning.scoring import Pass, pass_losses
@@ -80,7 +80,7 @@ def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: b
     leaves = [(k.clone().requires_grad_(), v.clone().requires_grad_()) for k, v in _layers(start.keys, start.values)]
     weights = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
     hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
-    with recomputing(base, recompute), fast_arithmetic(base), hooks:
+    with recomputing(base, recompute), fast_attention(base), fast_arithmetic(base), hooks:
         pass_losses(base, Pass((Block(ids, 1, length),), (0,)), [leaves])
     own = sum(size for where, size in kept.items() if where not in weights) / length
     if recompute:

@@ -14,5 +14,6 @@ def register(storage: Storage, base: BaseModel) -> None:
             name=base.name,
             num_parameters=base.num_parameters,
             context_length=base.context_length,
-            probe=base.probe_report.figures(),
+            probe=base.probe_report.figures() | {"languages": list(base.languages)},
+            has_chat_template=base.has_chat_template,
         )

@@ -14,7 +14,7 @@ from tuning.base_model import BaseModel
 from tuning.dataset import num_tokens
 from tuning.lanes import side_by_side
 from tuning.learner import Learner
-from tuning.precision import fast_arithmetic
+from tuning.precision import fast_arithmetic, fast_attention
 from tuning.recomputation import recomputing
 from tuning.scoring import Pass, pass_losses, passes
 
@@ -36,7 +36,7 @@ def train_step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> 
     def run(one: Pass) -> tuple[dict[int, list[Tensor]], dict[int, float]]:
         return _run(base, one, encoded, sizes)
 
-    with recomputing(base, plan.recompute):
+    with recomputing(base, plan.recompute), fast_attention(base):
         done = side_by_side(base.device, run, passes(dealt, plan.tokens_at_once))
     for number, tensors in enumerate(encoded):
         mine = [gradients[number] for gradients, _ in done if number in gradients]

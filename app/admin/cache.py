@@ -1,4 +1,5 @@
-"""The prefix cache: does it answer, how full is it, how often does it save a read of the database."""
+"""The prefix cache: does it answer, how full is it, how often does it save a read of the database. What each API
+process holds in its own memory is not known here."""
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue

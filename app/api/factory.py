@@ -11,6 +11,7 @@ from apiflask import APIFlask
 
 from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, usage, voices
 from app.api.errors import register_error_handlers
+from app.api.forgetting import start_forgetting
 from app.api.gate import register_gate
 from app.api.json_numbers import JsonNumbers
 from app.api.limits import register_limits
@@ -22,6 +23,7 @@ from app.api.usage_meter import register_usage
 from app.config import AppConfig
 from app.errors import AppError
 from app.generation.engine import Engine
+from app.memory_request import MemoryRequest
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.schema import require_current
@@ -42,7 +44,7 @@ def create_app(
     engine: Engine | None = None,
 ) -> APIFlask:
     """The WSGI app, its engine started. What is not given comes from the environment; an engine made here is closed at
-    exit, one that is given belongs to the caller.
+    exit, and prefixes out of use are forgotten until then; one that is given belongs to the caller.
 
     With a wrong setting, a wrong master key, a database that is not migrated or a base model that can't be used, it
     says so in one line on stderr and exits with status 4.
@@ -57,6 +59,7 @@ def create_app(
     services = Services(config, storage, base, engine or _started_engine(base, config))
     register(services.storage, services.base)
     if engine is None:
+        start_forgetting(services)
         atexit.register(services.close)
     return build(services)
 
@@ -84,7 +87,7 @@ def build(services: Services) -> APIFlask:
         json_errors=False,
         static_folder=None,  # type: ignore[arg-type]  # Flask takes None: no route for static files
     )
-    app.request_class = files.MemoryRequest
+    app.request_class = MemoryRequest
     app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
     app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -1,11 +1,10 @@
 """/v1/files: training files, one JSON object a line. A file is read whole and kept only if every line can be taken."""
 
 from contextlib import ExitStack
-from io import BytesIO
-from typing import IO, Any
+from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Request, Response, g, request
+from flask import Response, g, request
 
 from app.api import file_schemas as schemas
 from app.api.idempotency import idempotent, keep
@@ -19,19 +18,6 @@ blueprint = APIBlueprint("files", __name__, url_prefix="/v1/files", tag="Files")
 CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file as it was given", "content": {"application/jsonl": {"schema": {"type": "string"}}}}
 }
-
-
-class MemoryRequest(Request):
-    """A request whose uploads never touch a disk: what people wrote lies there sealed, or not at all."""
-
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        return BytesIO()
 
 
 @blueprint.before_request

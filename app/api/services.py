@@ -7,6 +7,7 @@ from typing import cast
 
 from flask import current_app, g
 
+from app.api.prefix_memory import PrefixMemory
 from app.api.token_limits import TokenLimit
 from app.api.usage_meter import UsageMeter
 from app.auth import Caller
@@ -28,13 +29,13 @@ class Services:
     storage: Storage
     base: BaseModel
     engine: Engine
+    prefixes: PrefixMemory = field(init=False)
     stopping: threading.Event = field(default_factory=threading.Event)
     generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
     uploads: Seats = field(default_factory=lambda: Seats(MAX_UPLOADS, "training files", in_all=API_UPLOADS))
     event_streams: Seats = field(
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )
-
     meter: UsageMeter = field(init=False)
     token_limit: TokenLimit = field(init=False)
 
@@ -42,6 +43,8 @@ class Services:
         object.__setattr__(self, "meter", UsageMeter(self.storage.database))
         limit = TokenLimit(self.config.token_limit_per_minute, self.config.rate_limit_url)
         object.__setattr__(self, "token_limit", limit)
+        memory = PrefixMemory(self.config.prefix_memory_mb << 20, self.base.device, self.base.dtype)
+        object.__setattr__(self, "prefixes", memory)
 
     @cached_property
     def longest_token(self) -> int:

@@ -1,27 +1,31 @@
-"""From the name in `model` to who speaks: the base model, or one of the caller's voices with its published prefix.
+"""From the name in `model` to who speaks: the base model, or one of the caller's voices with its published prefix: the
+version in use, or the one that a name like `voice-…@2` asks for.
 
-A voice is never answered for by the base model: without a version, with one for another base model, or with bytes
-that can't be proved to be its owner's, there is an error instead.
+The database says at every request which version speaks, and only then is its prefix looked for: in this process, in
+Redis, in the database. A voice is never answered for by the base model: without a version, with one for another base
+model, or with bytes that can't be proved to be its owner's, there is an error instead.
 """
 
 from dataclasses import dataclass
 
 from app.api.errors import missing
+from app.api.prefix_memory import FoundPrefix, Origin
 from app.api.services import services
 from app.api.speaking_schemas import VoiceUsed
 from storage.errors import NotFound
-from storage.prefixes import load_prefix
+from storage.prefixes import PrefixAddress, locate, read
 from tuning.errors import WrongBaseModel
 from tuning.prefix import Prefix
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who answers. `prefix` and `used` are None for the base model."""
+    """Who answers. `prefix`, `used` and `origin`, where the prefix was found, are None for the base model."""
 
     model: str
     prefix: Prefix | None = None
     used: VoiceUsed | None = None
+    origin: Origin | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,12 +63,25 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
     if model == base.name:
         return Speaker(model)
     try:
-        loaded = load_prefix(services().storage, user_id, model)
+        address = locate(services().storage, user_id, *_voice_and_version(model))
+        if address.base_fingerprint != base.fingerprint:
+            raise WrongBaseModel("This voice was trained for another base model.")
+        found = services().prefixes.get(address, lambda: _opened(address))
     except NotFound as unknown:
         raise missing("model", param="model") from unknown
-    if loaded.base_fingerprint != base.fingerprint:
-        raise WrongBaseModel("This voice was trained for another base model.")
-    prefix = Prefix.from_bytes(
-        loaded.data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
-    )
-    return Speaker(model, prefix, VoiceUsed(voice=loaded.voice_id, version=loaded.version, strength=strength))
+    used = VoiceUsed(voice=address.voice_id, version=address.version, strength=strength)
+    return Speaker(model, found.prefix, used, found.origin)
+
+
+def _opened(address: PrefixAddress) -> FoundPrefix:
+    base, loaded = services().base, read(services().storage, address)
+    prefix = Prefix.from_bytes(loaded.data, base.fingerprint, layer_shapes=base.layer_shapes)
+    return FoundPrefix(prefix, loaded.source)
+
+
+def _voice_and_version(model: str) -> tuple[str, int | None]:
+    """The voice that is named, and the version where one is: None for the one in use. Raises NotFound."""
+    voice_id, named, version = model.partition("@")
+    if named and not (version.isascii() and version.isdigit()):
+        raise NotFound("no such version")
+    return voice_id, int(version) if named else None

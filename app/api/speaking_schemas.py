@@ -61,7 +61,10 @@ class StreamOptions(Body):
 class Wish(Body):
     """Whose voice, how tokens are chosen, where the text ends, and in which form it comes."""
 
-    model: Id = Field(description="The base model's id or a voice's id; GET /v1/models lists them.")
+    model: Id = Field(
+        description="The base model's id or a voice's id; GET /v1/models lists them. `voice-…@2` is version 2 of a "
+        "voice, whichever is in use."
+    )
     stream: bool | None = None
     stream_options: StreamOptions | None = Field(default=None, description="With stream: true only.")
     temperature: float | None = Field(default=None, ge=0, le=2, description="0 always takes the likeliest token.")

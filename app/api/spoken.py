@@ -120,9 +120,9 @@ def speak(
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
-        note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength)
+        note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength, prefix_from=speaker.origin)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
-        g.tally.model, g.tally.prompt_tokens = speaker.model, len(prompt)
+        g.tally.model, g.tally.prompt_tokens = speaker.voice_id or speaker.model, len(prompt)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
         held.callback(_tell, g.tally, text)
         token_texts = services().token_texts if wish.num_logprobs is not None else None

@@ -1,17 +1,19 @@
-"""How close a version is to its person, as a page says it: bars and plain words, from the version's figures and report.
-Knows no HTML and no storage."""
+"""How close a version is to its person, as a page says it: bars and plain words, from the version's figures and report,
+and how much text that rests on. Knows no HTML and no storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.web.formats import figure
+from app.web.formats import figure, number, plural
 from storage import clock
 from storage.models import PrefixVersion
 
 MEASURED_WITHIN_S = 3600  # no report by then: it failed, or its worker was stopped
 SAME_DISTANCE = 0.15  # of the base model's; measured again with another seed, distances differ by less
 SAME_ABILITY_PCT = 0.5
+LEAST_WHOLE = 5  # of fewer samples the ends are kept back, of more the newest whole ones
+FEW_JUDGING = 2
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class Closeness:
-    """What is known of a version. being_measured: nothing yet, and it will come. style: "nearer", "as near" or
-    "farther" than the base model writes, None where it can't be said. repeated_words: the longest run repeated from the
-    samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a neutral text is harder."""
+    """What is known of a version. bars: what it was published for, at the least. being_measured: the rest will come.
+    style: "nearer", "as near" or "farther" than the base model writes, None where it can't be said. repeated_words: the
+    longest run repeated from the samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a
+    neutral text is harder."""
 
     being_measured: bool
     bars: tuple[Bar, ...] = ()
@@ -40,10 +43,11 @@ class Closeness:
     ability_pct: float | None = None
 
 
-def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None) -> Closeness | None:
-    """What to say of this version, by its report; None: nothing was measured, and nothing will be."""
+def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None) -> Closeness:
+    """What to say of this version, by its figures and its report, where there is one (yet)."""
     if report is None:
-        return Closeness(being_measured=True) if clock.now() - version.created_at < MEASURED_WITHIN_S else None
+        soon = clock.now() - version.created_at < MEASURED_WITHIN_S
+        return Closeness(being_measured=soon, bars=_bars(version.figures, {}))
     distances = _part(report, "style_distance")
     base, voice = figure(distances, "base"), figure(distances, "voice")
     repeated = figure(_part(report, "longest_overlap"), "words")
@@ -58,6 +62,23 @@ def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None) -> Cl
         ability=_ability(rise),
         ability_pct=rise,
     )
+
+
+def rests_on(figures: Mapping[str, Any]) -> str:
+    """How much of the person's writing a version's figures were measured on, and what that makes of them; empty where a
+    release before did not note it."""
+    judging, given, tokens = (figure(figures, name) for name in ("test_samples", "samples", "test_tokens"))
+    if judging is None or given is None:
+        return ""
+    about = f", about {number(tokens)} tokens in all" if tokens else ""
+    if given < LEAST_WHOLE:
+        ends = "the end of your one piece" if given == 1 else f"the ends of your {number(given)} pieces"
+        return f"It was judged on {ends}{about}. That is little: take the figure for a hint."
+    if judging == 1:
+        return f"It was judged on one piece{about}: on another piece of yours the figure could be quite another."
+    if judging <= FEW_JUDGING:
+        return f"It was judged on {plural(int(judging), 'piece')}{about}. That is few: take the figure for a hint."
+    return f"It was judged on {plural(int(judging), 'piece')}{about}."
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """What people see when something is not there, not allowed or broken: a page with a sentence and the next step.
 
-Where programs read (under /v1, and the writing page's stream) the same arrives in OpenAI's error shape.
+Where programs read (under /v1, and under /write, where the writing page's script asks) the same arrives in OpenAI's
+error shape.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from app.seats import HouseFull, NoSeat
 from app.web import gateway
 from app.web.formats import size
 from app.web.session import app_config
-from storage.errors import Conflict, KeyErased, LimitReached, NotFound
+from storage.errors import Conflict, KeyErased, LimitReached, NoPublishedVersion, NotFound
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(KeyErased, missing)
     app.register_error_handler(Conflict, conflict)
     app.register_error_handler(LimitReached, conflict)
+    app.register_error_handler(NoPublishedVersion, conflict)
     app.register_error_handler(NoSeat, lambda _: later(TOO_MANY_VIEWS, 429))
     app.register_error_handler(HouseFull, lambda _: later(CROWDED, 503))
 
@@ -64,12 +66,18 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     status = error.code or InternalServerError.code
     message = MESSAGES.get(status, MESSAGES[400])
     if status == 413:
-        most = size(app_config().max_body_bytes)
-        message = Message("That was too much at once", f"One request may hold {most}. Add the files in smaller lots.")
+        message = Message("That was too much at once", f"{_most_at_once()} Add it in smaller lots.")
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     response = answer(message, status)
     response.headers.update(kept)
     return response
+
+
+def _most_at_once() -> str:
+    most, most_text = request.max_content_length, request.max_form_memory_size
+    if most is not None and request.content_length is not None and request.content_length > most:
+        return f"One request may hold {size(most)}."
+    return f"One request may hold {size(most_text or app_config().max_body_bytes)} of typed text."
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
@@ -87,16 +95,16 @@ def conflict(error: Exception) -> ResponseReturnValue:
     return answer(Message("That can't be done now", str(error)), 409)
 
 
-def later(message: Message, status: int) -> ResponseReturnValue:
-    """Not now, and when to ask again."""
-    response = answer(message, status)
+def later(message: Message, status: int, typed: str = "") -> ResponseReturnValue:
+    """Not now, and when to ask again. What was typed is shown, so that it can be copied."""
+    response = answer(message, status, typed)
     response.headers["Retry-After"] = RETRY_AFTER_S
     return response
 
 
 def answer(message: Message, status: int, typed: str = "") -> Response:
     """A page for people, OpenAI's error shape for programs."""
-    if request.path.startswith(("/v1/", "/write/stream")):
+    if request.path.startswith(("/v1/", "/write/")):
         return gateway.refusal(status, f"{message.title}. {message.sentence}")
     page = render_template("error.html", message=message, status=status, typed=typed)
     return make_response(page, status)

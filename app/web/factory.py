@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from app.admin.blueprint import admin
 from app.config import AppConfig
 from app.errors import AppError
+from app.memory_request import MemoryRequest
 from app.web import (
     accounts,
     assets,
@@ -19,6 +20,7 @@ from app.web import (
     formats,
     gateway,
     headers,
+    intake,
     samples,
     session,
     settings,
@@ -34,7 +36,15 @@ from storage.store import Storage
 from tuning.config import TuningConfig
 from tuning.errors import TuningError
 
-PAGES = (accounts.accounts, settings.settings, voices.voices, samples.samples, tuning.tuning, write.write)
+PAGES = (
+    accounts.accounts,
+    settings.settings,
+    voices.voices,
+    intake.intake,
+    samples.samples,
+    tuning.tuning,
+    write.write,
+)
 MAX_FORM_PARTS = 1000
 CANNOT_START = 2
 
@@ -59,6 +69,7 @@ def open_storage() -> Storage:
 def build(config: AppConfig, storage: Storage) -> Flask:
     """Put the rooms together."""
     app = Flask(__name__)
+    app.request_class = MemoryRequest
     if config.trusted_proxies:
         hops = config.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
@@ -78,6 +89,7 @@ def build(config: AppConfig, storage: Storage) -> Flask:
     app.extensions["app_config"] = config
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
+    intake.install(app, csrf)
     for room in (assets, errors, formats, tuning):
         room.install(app)
     headers.install(app, https=https)

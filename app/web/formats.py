@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 PREVIEW_CHARS = 70
+EXCERPT_CHARS = 240
+EXCERPT_END_CHARS = 80
 MINUTE_S = 60
 HOUR_S = 3600
 
@@ -78,6 +80,14 @@ def preview(title: str | None, text: str) -> str:
     return words if len(words) <= PREVIEW_CHARS or title else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
 
 
+def excerpt(text: str) -> str:
+    """The beginning of a text and its end, on one line; a short text whole."""
+    if len(text) <= 2 * EXCERPT_CHARS:
+        return " ".join(text.split())
+    begins, ends = " ".join(text[:EXCERPT_CHARS].split()), " ".join(text[-EXCERPT_END_CHARS:].split())
+    return f"{begins.rpartition(' ')[0] or begins} … {ends.partition(' ')[2] or ends}"
+
+
 def figure(figures: Mapping[str, Any], name: str) -> float | None:
     """One measured figure of a run or version, None when it is missing."""
     value = figures.get(name)
@@ -88,5 +98,5 @@ def install(app: Flask) -> None:
     """Give templates these as filters and functions."""
     for show in (number, bits, percent, ordinal, duration, when, day, size):
         app.add_template_filter(show)
-    for make in (plural, preview, figure):
+    for make in (plural, preview, excerpt, figure):
         app.add_template_global(make)

@@ -63,7 +63,7 @@ def relay(path: str) -> ResponseReturnValue:
     return forward(request.method, url, passed_on(request.headers.items()))
 
 
-def forward(method: str, url: str, headers: dict[str, str], content: bytes | None = None) -> ResponseReturnValue:
+def forward(method: str, url: str, headers: dict[str, str], content: bytes | None = None) -> Response:
     """Send to the API role and stream its answer. 503 when it is not there or too many wait, 502 when it breaks off.
     Without `content` the present request's own is sent, which is read once there is a place for it."""
     relays = cast(Relays, current_app.extensions["gateway"])

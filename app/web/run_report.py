@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.web.closeness import rests_on
 from app.web.curve import Curve, draw
 from storage import tuning_runs
 from storage.models import ENDED_STATES, LIVE_STATES, TuningEvent, TuningRun
@@ -36,6 +37,11 @@ class RunReport:
         if self.run.state == "succeeded":
             return "published" if self.run.published else "not-published"
         return self.run.state
+
+    @property
+    def rests_on(self) -> str:
+        """How much of the person's writing the run was judged on, and what that makes of its figures."""
+        return rests_on(self.run.figures)
 
     @property
     def progress(self) -> float:

@@ -1,62 +1,82 @@
-"""Writing samples: paste, upload, read, say what they answer, include or leave out, delete. Each bad one gets its own
-sentence."""
+"""One writing sample: read, edit, put back what was taken out of it, split, say what it answers, include, delete.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import PurePath
+How writing comes in is intake.py's.
+"""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.datastructures import FileStorage
 
-from app.web import voice_page
+from app.intake.splitting import is_long, marked, suggested_parts, unmarked
+from app.web import remark_lines
 from app.web.formats import plural
 from app.web.session import me, sign_in_required, storage
+from storage import sample_changes
 from storage import samples as sample_store
 from storage import voices as voice_store
 from storage.errors import InvalidSample, LimitReached
 
 samples = Blueprint("samples", __name__, url_prefix="/voices/<voice_id>/samples")
 samples.before_request(sign_in_required)
-FIELDS = ("text", "title", "prompt", "written_on")
-
-
-@dataclass
-class Harvest:
-    """What became of one form: how much was kept, and what was refused and why."""
-
-    kept: int = 0
-    words: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)  # file name, sentence
-    paste_error: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """What was kept, in words."""
-        return f"Kept {plural(self.kept, 'sample')}, {plural(self.words, 'word')}." if self.kept else ""
-
-
-@samples.post("")
-def add(voice_id: str) -> ResponseReturnValue:
-    """Keep the pasted text and every good file; say of each other one what to do."""
-    with storage().database.reading() as session:
-        voice_store.get_voice(session, me().id, voice_id)
-    typed = {name: request.form.get(name, "") for name in FIELDS}
-    files = [file for file in request.files.getlist("files") if file.filename]
-    harvest = Harvest()
-    keep_files(voice_id, files, harvest)
-    if typed["text"].strip() or not files:
-        keep_paste(voice_id, typed, harvest)
-    if not harvest.refused and not harvest.paste_error:
-        flash(harvest.sentence)
-        return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
-    return voice_page.show(voice_id, typed=typed if harvest.paste_error else None, harvest=harvest), 422
 
 
 @samples.get("/<sample_id>")
 def show(voice_id: str, sample_id: str) -> ResponseReturnValue:
     """The whole text of one sample, as it was taken in."""
     return page_of(voice_id, sample_id)
+
+
+@samples.get("/<sample_id>/edit")
+def edit(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """The text, title and date in a form."""
+    return page_of(voice_id, sample_id, "sample_edit.html")
+
+
+@samples.post("/<sample_id>/edit")
+def change(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """Other words, title or date."""
+    typed = {name: request.form.get(name, "") for name in ("text", "title", "written_on")}
+    ours = (storage().keys, me().id, voice_id)
+    try:
+        with storage().database.session() as session:
+            sample_changes.describe(session, *ours, sample_id, title=typed["title"], written_on=typed["written_on"])
+            sample_id = sample_changes.change_text(session, *ours, sample_id, typed["text"])
+    except (InvalidSample, LimitReached) as wrong:
+        return page_of(voice_id, sample_id, "sample_edit.html", typed=typed, error=str(wrong)), 422
+    flash("Kept. The next training goes by it.")
+    return to_sample(voice_id, sample_id)
+
+
+@samples.post("/<sample_id>/parts")
+def set_part(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """Put back what was taken out of it, or take it out again."""
+    number, out = request.form.get("part", -1, type=int), request.form.get("out") == "1"
+    try:
+        with storage().database.session() as session:
+            ours = (session, storage().keys, me().id, voice_id)
+            sample_id = sample_changes.set_part(*ours, sample_id, number, out=out)
+    except (InvalidSample, LimitReached) as wrong:
+        flash(str(wrong), "error")
+    return to_sample(voice_id, sample_id)
+
+
+@samples.get("/<sample_id>/split")
+def parts(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """Where it could be cut, for its owner to change."""
+    return page_of(voice_id, sample_id, "sample_split.html")
+
+
+@samples.post("/<sample_id>/split")
+def split(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """Several samples in its place."""
+    typed = request.form.get("text", "")
+    try:
+        with storage().database.session() as session:
+            ours = (session, storage().keys, me().id, voice_id)
+            made = sample_changes.split_sample(*ours, sample_id, unmarked(typed))
+    except (InvalidSample, LimitReached) as wrong:
+        return page_of(voice_id, sample_id, "sample_split.html", typed=typed, error=str(wrong)), 422
+    flash(f"Split into {plural(len(made), 'piece')}.")
+    return redirect(url_for("intake.review", voice_id=voice_id))
 
 
 @samples.post("/<sample_id>/prompt")
@@ -71,7 +91,7 @@ def change_prompt(voice_id: str, sample_id: str) -> ResponseReturnValue:
     flash(
         "Kept. The next training goes by it." if prompt.strip() else "The request is cleared, and none is made for it."
     )
-    return redirect(url_for("samples.show", voice_id=voice_id, sample_id=sample_id))
+    return to_sample(voice_id, sample_id)
 
 
 @samples.post("/<sample_id>/include")
@@ -93,45 +113,25 @@ def delete(voice_id: str, sample_id: str) -> ResponseReturnValue:
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
 
 
-def page_of(voice_id: str, sample_id: str, **notices: str) -> str:
-    """The page of one sample, with what was typed and what is wrong with it. Raises NotFound for another's."""
+def to_sample(voice_id: str, sample_id: str) -> ResponseReturnValue:
+    """To its page."""
+    return redirect(url_for("samples.show", voice_id=voice_id, sample_id=sample_id))
+
+
+def page_of(voice_id: str, sample_id: str, template: str = "sample.html", **notices: object) -> str:
+    """A page of one sample, with what was typed and what is wrong with it. Raises NotFound for another's."""
     with storage().database.reading() as session:
         voice = voice_store.get_voice(session, me().id, voice_id)
         sample = sample_store.get_sample(session, storage().keys, me().id, voice_id, sample_id)
-    return render_template("sample.html", voice=voice, sample=sample, **notices)
-
-
-def keep_files(voice_id: str, files: Iterable[FileStorage], harvest: Harvest) -> None:
-    """Keep each readable file under its own name."""
-    for file in files:
-        name = PurePath((file.filename or "").replace("\\", "/")).name
-        try:
-            text = sample_store.decode_upload(file.stream.read(), name)
-            keep(voice_id, {"text": text, "title": PurePath(name).stem}, harvest)
-        except (InvalidSample, LimitReached) as wrong:
-            harvest.refused.append((name, str(wrong)))
-
-
-def keep_paste(voice_id: str, typed: Mapping[str, str], harvest: Harvest) -> None:
-    """Keep what was pasted or typed."""
-    try:
-        keep(voice_id, typed, harvest)
-    except (InvalidSample, LimitReached) as wrong:
-        harvest.paste_error = str(wrong)
-
-
-def keep(voice_id: str, given: Mapping[str, str], harvest: Harvest) -> None:
-    """Keep one text, in a transaction of its own."""
-    with storage().database.session() as session:
-        sample = sample_store.add_sample(
-            session,
-            storage().keys,
-            user_id=me().id,
-            voice_id=voice_id,
-            text=given["text"],
-            title=given.get("title", "").strip() or None,
-            prompt=given.get("prompt", "").strip() or None,
-            written_on=given.get("written_on", "").strip() or None,
-        )
-    harvest.kept += 1
-    harvest.words += sample.num_words
+        lines = remark_lines.of(session, storage().keys, voice, [sample])[sample.id]
+    if template == "sample_split.html":
+        notices.setdefault("typed", marked(suggested_parts(sample.text)))
+    return render_template(
+        template,
+        voice=voice,
+        sample=sample,
+        lines=lines,
+        kinds=remark_lines.KINDS,
+        long=is_long(sample.text),
+        **notices,
+    )

@@ -2,7 +2,8 @@
 
 The browser holds a random token in an HttpOnly cookie; storage.web_sessions holds its hash. Suspending a person ends
 their session at the next request, because only active people are found. Views and the console's blueprint use
-`storage()`, `me()`, `sign_in_required` and `admin_required`; nothing here knows a page.
+`storage()`, `me()`, `sign_in_required` and `admin_required`; nothing here knows a page. Whoever comes in finds their
+voices' prefixes ready (`warm_up`).
 """
 
 from typing import cast
@@ -12,7 +13,7 @@ from flask import session as form_session
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
-from storage import web_sessions
+from storage import prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
 
@@ -78,6 +79,13 @@ def begin(response: AnyResponse, user_id: str) -> AnyResponse:
     form_session.clear()
     secure = app_config().public_url.startswith("https://")
     response.set_cookie(COOKIE, value, max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", secure=secure)
+    return warm_up(response, user_id)
+
+
+def warm_up(response: AnyResponse, user_id: str) -> AnyResponse:
+    """Once this answer is out, bring the prefixes of the person's voices into the cache: they will write next."""
+    bundle = storage()
+    response.call_on_close(lambda: prefixes.warm_cache(bundle, user_id))
     return response
 
 

@@ -1,32 +1,36 @@
 """The page of one voice: samples, training and versions, read in one transaction."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
 from sqlalchemy.orm import Session
 
+from app.web import remark_lines
 from app.web.closeness import Closeness, closeness_of
+from app.web.remark_lines import RemarkLine
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from storage import reports, samples, voices
-from storage.errors import IntegrityError, KeyErased
+from app.web.version_page import report_of
+from storage import sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
-from storage.samples import GOOD_WORDS, Readiness, Sample
+from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
+from storage.samples import Sample
 
-logger = logging.getLogger(__name__)
 SAMPLES_A_PAGE = 50
+MOST_UPLOAD_BYTES = 32 * 1024 * 1024  # of one form, files and all
 
 
 @dataclass(frozen=True)
 class VoicePage:
-    """What the template shows. `shown` is one page of the samples, newest first. `closeness`: how close the version in
-    use is to the person; None while none is in use or there is nothing to say."""
+    """What the template shows. `shown` is one page of the samples that were looked at, newest first, `lines` what was
+    noticed about each, by id. `closeness`: how close the version in use is to the person; None while none is in use."""
 
     voice: Voice
     shown: Sequence[Sample]
+    lines: Mapping[str, Sequence[RemarkLine]]
     num_samples: int
+    num_waiting: int
     page: int
     num_pages: int
     included_ids: Sequence[str]
@@ -57,16 +61,18 @@ def read(voice_id: str, page: int) -> VoicePage:
     """Read the page's data. Raises NotFound for another's voice."""
     with storage().database.reading() as session:
         voice = voices.get_voice(session, me().id, voice_id)
-        given = list(reversed(samples.list_samples(session, storage().keys, me().id, voice_id)))
-        num_pages = max(1, -(-len(given) // SAMPLES_A_PAGE))
-        page = min(max(page, 1), num_pages)
+        shown, page, count = samples.page_of(
+            session, storage().keys, me().id, voice_id, waiting=False, page=page, size=SAMPLES_A_PAGE
+        )
         versions = voices.list_versions(session, me().id, voice_id)
         return VoicePage(
             voice=voice,
-            shown=given[(page - 1) * SAMPLES_A_PAGE : page * SAMPLES_A_PAGE],
-            num_samples=len(given),
+            shown=shown,
+            lines=remark_lines.of(session, storage().keys, voice, shown, doubts_only=True),
+            num_samples=count,
+            num_waiting=sample_changes.count_waiting(session, me().id, voice_id),
             page=page,
-            num_pages=num_pages,
+            num_pages=max(1, -(-count // SAMPLES_A_PAGE)),
             included_ids=samples.included_ids(session, me().id, voice_id),
             readiness=samples.readiness(session, me().id, voice_id),
             report=newest_report(session, me().id, voice_id),
@@ -77,17 +83,19 @@ def read(voice_id: str, page: int) -> VoicePage:
 
 def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
     in_use = next((version for version in versions if version.version == voice.active_version), None)
-    if in_use is None:
-        return None
-    try:
-        report = reports.read_report(session, storage().keys, voice.user_id, voice.id, in_use.version)
-    except (IntegrityError, KeyErased) as why:  # it is the least of what the page is for
-        logger.error("%s: the report of version %d did not open (%s)", voice.id, in_use.version, type(why).__name__)
-        return None
-    return closeness_of(in_use, report)
+    return None if in_use is None else closeness_of(in_use, report_of(session, in_use))
 
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
     """The page as HTML, with what was typed and what went wrong."""
     page = read(voice_id, request.args.get("page", 1, type=int))
-    return render_template("voice.html", page=page, voice=page.voice, typed=typed or {}, **notices)
+    return render_template(
+        "voice.html",
+        page=page,
+        voice=page.voice,
+        typed=typed or {},
+        ladder=LADDER,
+        words_a_piece=WORDS_A_PIECE,
+        most_upload_bytes=MOST_UPLOAD_BYTES,
+        **notices,
+    )

@@ -1,9 +1,10 @@
-"""Voices: the start page, the list, the page of one voice, its settings and which version speaks."""
+"""Voices: the start page, the list, the page of one voice, its settings, its versions' reports and which of them
+speaks."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web import voice_page
+from app.web import version_page, voice_page
 from app.web.session import find_me, me, sign_in_required, storage
 from storage import voices as voice_store
 from storage.errors import Conflict, LimitReached
@@ -61,6 +62,12 @@ def show(voice_id: str) -> ResponseReturnValue:
     return voice_page.show(voice_id)
 
 
+@voices.get("/voices/<voice_id>/versions/<int:version>")
+def show_version(voice_id: str, version: int) -> ResponseReturnValue:
+    """The report of one version."""
+    return version_page.show(voice_id, version)
+
+
 @voices.get("/voices/<voice_id>/settings")
 def settings(voice_id: str) -> ResponseReturnValue:
     """Its name, and the way to delete it."""
@@ -114,7 +121,8 @@ def index_page(error: str = "", typed: str = "") -> str:
     """The list of voices."""
     with storage().database.reading() as session:
         mine = voice_store.list_voices(session, me().id)
-    return render_template("voices.html", voices=mine, error=error, typed=typed)
+        in_use = voice_store.versions_in_use(session, me().id)
+    return render_template("voices.html", voices=mine, in_use=in_use, error=error, typed=typed)
 
 
 def settings_page(voice_id: str, **notices: str) -> str:

@@ -17,9 +17,10 @@ from app.web import server as web_server
         ({"IDIOLECT_MAX_WAITING": "104"}, "less than 136 together .* 24 for event streams"),
         ({"IDIOLECT_MAX_NUM_SEQS": "40"}, "less than 136 together"),
         ({"IDIOLECT_MAX_NUM_SEQS": "0"}, "IDIOLECT_MAX_NUM_SEQS must be at least 1"),
+        ({"IDIOLECT_PREFIX_MEMORY_MB": "-1"}, "IDIOLECT_PREFIX_MEMORY_MB must be 0 or more"),
     ],
 )
-def test_a_batch_and_a_queue_that_leave_no_thread_are_refused(env: dict[str, str], named: str) -> None:
+def test_what_cannot_be_run_is_refused(env: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         AppConfig.from_env(env)
 

@@ -8,13 +8,13 @@ from playwright.sync_api import Browser, FilePayload, Page
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
-from storage import api_keys, usage
+from storage import api_keys, trials, usage
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
-from tests.app.web.training import FIGURES, add_report, begin, end, publish
+from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, publish
 from tests.app.web.upstream import serve
-from tests.end_to_end import console_screenshots, reference_screenshots
+from tests.end_to_end import console_screenshots, reference_screenshots, sample_screenshots
 from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
 from tests.factories import SAMPLE_TEXTS, register_base_model
 
@@ -42,9 +42,52 @@ def add_samples(person: Person) -> None:
 
 def write_something(page: Page) -> None:
     """Stream both columns and wait for the end."""
-    page.get_by_label("Begin").fill("Dear Anna, about the roof:")
-    page.get_by_role("button", name="Write", exact=True).click()
+    page.get_by_label("Your text").fill("Dear Anna, about the roof:")
+    page.get_by_role("button", name="Go on", exact=True).click()
     page.get_by_text("Done.").wait_for()
+
+
+def unfold(page: Page) -> None:
+    """The settings, which are folded on a phone."""
+    folded = page.get_by_text("How it is written")
+    if folded.is_visible():
+        folded.click()
+
+
+def rewrite_something(page: Page) -> None:
+    """Two drafts of a passage, with what they would change, and one of them put in its place."""
+    unfold(page)
+    page.get_by_label("Drafts").select_option("2")
+    page.get_by_label("Your text").fill("Dear Anna, the roof leaks and I have put a pot under it. We had our tea.")
+    page.get_by_label("Your text").evaluate("area => { area.focus(); area.setSelectionRange(11, 73); }")
+    page.get_by_role("button", name="Rewrite the selection").click()
+    page.get_by_text("Done.").wait_for()
+    page.get_by_role("button", name="Edit").nth(2).click()
+    page.get_by_role("button", name="Put it in place").nth(1).click()
+
+
+def choose_blindly(page: Page) -> None:
+    """A blind trial, chosen."""
+    unfold(page)
+    page.get_by_label("Blind").check()
+    write_something(page)
+    page.get_by_role("button", name="The second").click()
+    page.get_by_text("Noted.").wait_for()
+
+
+def ask_blindly(page: Page) -> None:
+    """A blind trial, to be chosen."""
+    unfold(page)
+    page.get_by_label("Blind").check()
+    write_something(page)
+
+
+def keep_what_was_accepted(page: Page) -> None:
+    """A text that is hardly its writer's own."""
+    write_something(page)
+    page.get_by_role("button", name="Put into my text").last.click()
+    page.get_by_role("button", name="Keep as a sample").click()
+    page.get_by_text("Not kept").wait_for()
 
 
 def add_badly(page: Page) -> None:
@@ -106,13 +149,23 @@ def old_hand(album: Album, storage: Storage) -> None:
     add_samples(person)
     publish(person, reduction_pct=4.2, voice_bits_per_char=2.395)
     publish(person)
-    add_report(person)
     add_usage(person)
+    add_report(person, style=STYLES)
+    choose_often(storage, person)
     with storage.database.session() as session:
         sample, run = person.sample_ids(session)[0], person.newest_run_id(session)
     album.take("voice-published", person.url, person)
-    album.take("write", f"{person.url}/write", person, write_something)
+    for name, act in (
+        ("write", write_something),
+        ("write-rewritten", rewrite_something),
+        ("write-blind", ask_blindly),
+        ("write-chosen", choose_blindly),
+        ("write-not-kept", keep_what_was_accepted),
+    ):
+        album.take(name, f"{person.url}/write", person, act)
     for name, path in (
+        ("version", f"{person.url}/versions/2"),
+        ("version-before", f"{person.url}/versions/1"),
         ("run", f"/runs/{run}"),
         ("sample", f"{person.url}/samples/{sample}"),
         ("voice-settings", f"{person.url}/settings"),
@@ -143,6 +196,15 @@ def add_usage(person: Person) -> None:
         usage.add(session, {usage.Place(person.user.id, day, *place): counts for place, counts in places.items()})
 
 
+def choose_often(storage: Storage, person: Person) -> None:
+    """Blind choices, most of them for the voice."""
+    for number in range(12):
+        with storage.database.session() as session:
+            trial = trials.begin_trial(session, person.user.id, person.voice.id, against=1 if number > 9 else None)
+            first = (number % 4 > 0) == trial.version_first
+            trials.choose(session, person.user.id, trial.id, "first" if first else "second")
+
+
 def leave(page: Page) -> None:
     """Delete the account."""
     page.get_by_label("Type delete to go on").fill("delete")
@@ -163,4 +225,4 @@ def take_all(folder: Path, browser: Browser) -> None:
 
 
 if __name__ == "__main__":
-    take_pictures(take_all, console_screenshots.take_all, reference_screenshots.take_all)
+    take_pictures(take_all, sample_screenshots.take_all, console_screenshots.take_all, reference_screenshots.take_all)

@@ -31,7 +31,7 @@ def _one_thread() -> Iterator[None]:
 def sentence(drawn: random.Random) -> str:
     """A dozen words."""
     one, two = drawn.sample(_NOUNS, 2)
-    return f"We {drawn.choice(_VERBS)} the {one} and then we {drawn.choice(_VERBS)} the {two} near the old house."
+    return f"I {drawn.choice(_VERBS)} the {one} and then we {drawn.choice(_VERBS)} the {two} near the old house."
 
 
 def paragraph(drawn: random.Random, count: int = 4) -> str:

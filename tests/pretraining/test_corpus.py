@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from pretraining.corpus import documents_in, held_out_documents, is_held_out, read_pieces, training_documents
+from pretraining.corpus import (
+    Document,
+    documents_in,
+    held_out_documents,
+    is_held_out,
+    read_pieces,
+    training_documents,
+)
 from pretraining.errors import CorpusUnusable
 from pretraining.mix import SHARES, draw, write_mix
-from pretraining.tokens import Tokens
+from pretraining.personal import first_person_rate, is_personal
+from pretraining.tokens import Tokens, write_tokens
 
 
 def test_documents_have_always_the_same_order_and_a_held_out_part(corpus: Path) -> None:
@@ -61,12 +69,30 @@ def test_token_files_hold_every_document_once_behind_its_start(
     held_out = np.fromfile(tokens / "val.bin", dtype=np.uint16)
     expected = [[0, *tokenizer.encode(document.text).ids] for n, document in enumerate(documents) if not is_held_out(n)]
     assert ids.tolist() == [token for document in expected for token in document]
+    own = np.fromfile(tokens / "personal.bin", dtype=np.uint16)
+    persons = [one for one in training_documents(documents) if one.source == "open_prose"]
+    assert own.tolist() == [token for one in persons for token in (0, *tokenizer.encode(one.text).ids)]
     meta = json.loads((tokens / "meta.json").read_text())
     assert meta == {
         "train_tokens": len(ids),
+        "personal_tokens": len(own),
         "val_tokens": len(held_out),
         "val_bytes": sum(len(document.text.encode()) for document in held_out_documents(documents)),
     }
+
+
+def test_somebody_s_own_writing_is_of_a_written_source_and_in_the_first_person() -> None:
+    told = "I went out with my dog before anyone else was up, and we saw the heron again."
+    assert first_person_rate(told) == 2 / 17
+    assert is_personal(Document("org_blogs", told))
+    assert not is_personal(Document("changelog", told))
+    assert not is_personal(Document("open_prose", "For each i the loop adds one. It is done when none is left."))
+
+
+def test_a_corpus_of_nobody_s_writing_is_refused(corpus: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    others = [document for document in documents_in(corpus) if document.source != "open_prose"] * 3
+    with pytest.raises(CorpusUnusable, match="own writing"):
+        write_tokens(others, tokenizer, tmp_path)
 
 
 def test_too_few_tokens_are_found_out_before_training(tokens: Path, tmp_path: Path) -> None:

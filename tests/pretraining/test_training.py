@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from pretraining import training
 from pretraining.answers import Answers, derive, write_answers
+from pretraining.attention import NAME
 from pretraining.corpus import documents_in
 from pretraining.errors import CheckpointUnusable
 from pretraining.first_stage import FirstStage, plain_rows
@@ -90,6 +91,17 @@ def test_every_weight_has_one_optimizer_and_matrices_of_layers_have_muon() -> No
     assert id(model.model.layers[0].mlp.up_proj.weight) in ids[0]
 
 
+def test_attention_in_stretches_is_the_model_s_own() -> None:
+    state, plain = TrainingState.new(SHAPE, "cpu"), build(SHAPE)
+    plain.load_state_dict(state.model.state_dict())
+    ids = torch.randint(0, SHAPE.vocabulary, (3, 47))  # not a multiple of the stretches, and keys shared by heads
+    assert state.model.config._attn_implementation == NAME != plain.config._attn_implementation
+    for model in (state.model, plain):
+        model.double()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    for (name, own), theirs in zip(state.model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-5, atol=1e-9, msg=name)
+
+
 def test_a_first_stage_learns_and_says_so(tokens: Path, tmp_path: Path) -> None:
     untrained = first_stage(tokens, tmp_path / "none", 130).run(Stop(minutes=0))
     figures = first_stage(tokens, tmp_path / "one", 130).run(Stop())
@@ -107,6 +119,27 @@ def test_the_state_before_the_decay_is_kept_and_can_be_trained_longer(tokens: Pa
     assert stable["steps"] == 113, "the first step at which 30 % of the budget is not left"
     os.replace(tmp_path / STABLE, tmp_path / STATE)
     assert first_stage(tokens, tmp_path, 170).run(Stop())["steps"] == 170
+
+
+def test_while_the_rate_falls_a_share_of_the_text_is_people_s_own(tokens: Path, tmp_path: Path) -> None:
+    """The loss sees rows of the personal part alone from the first step of the decay on, and none picked out before."""
+    stage = first_stage(tokens, tmp_path, 200, personal_share=0.5)
+    opened = Tokens.open(tokens, SHAPE.length)
+    own = " ".join(map(str, opened.personal.tolist()))
+    state = TrainingState.new(SHAPE, "cpu")
+    draw = stage._rows(opened, state, "cpu")
+
+    def personal() -> list[bool]:
+        inputs, targets = draw()
+        assert torch.equal(inputs[:, 1:], targets[:, :-1])
+        return [" ".join(map(str, row.tolist())) in own for row in inputs]
+
+    before = [personal() for _ in range(20)]
+    state.seen, state.steps = 190 * STEP, 190
+    after = [personal() for _ in range(20)]
+    assert not all(rows[0] and rows[1] for rows in before)
+    assert all(rows[0] and rows[1] for rows in after)
+    assert not all(rows[2] and rows[3] for rows in after)
 
 
 def test_sigterm_ends_between_two_steps_and_the_same_command_goes_on(

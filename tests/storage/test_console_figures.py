@@ -11,7 +11,7 @@ def register(storage: Storage, fingerprint: str, name: str = "small") -> None:
     with storage.database.session() as session:
         base_models.register(
             session, fingerprint=fingerprint, name=name, num_parameters=5_000_000_000, context_length=512,
-            probe={"ok": True},
+            probe={"ok": True}, has_chat_template=name.endswith("chat"),
         )  # fmt: skip
 
 
@@ -25,6 +25,15 @@ def test_the_base_model_loaded_last_is_the_current_one(storage: Storage) -> None
         assert current is not None
         assert (current.fingerprint, current.num_parameters, current.probe) == ("aa", 5_000_000_000, {"ok": True})
         assert [model.fingerprint for model in base_models.list_all(session)] == ["aa", "bb"]
+
+
+def test_a_base_model_that_takes_requests_is_known_by_its_last_registration(storage: Storage) -> None:
+    for name, takes_requests in (("plain", False), ("now with chat", True), ("plain again", False)):
+        register(storage, "aa", name)
+        with storage.database.reading() as session:
+            current = base_models.current(session)
+            assert current is not None
+            assert current.has_chat_template is takes_requests
 
 
 def test_workers_are_known_from_their_first_beat_to_their_last(storage: Storage) -> None:

@@ -20,6 +20,7 @@ from storage import (
     reports,
     run_claims,
     samples,
+    trials,
     tuning_runs,
     uploads,
     usage,
@@ -38,7 +39,7 @@ KEPT = {"audit_events", "base_models", "workers"}  # tables that hold nobody's d
 
 
 def live(storage: Storage) -> tuple[User, Voice]:
-    """A person with something in every table: samples, a version, a running run, a file, a key, a session."""
+    """A person with something in every table: samples, a version, a running run, a file, a key, a session, a trial."""
     user = factories.make_user(storage, f"{CANARY}@example.org")
     voice = factories.first_voice(storage, user)
     texts = [f"{text_} Signed, {CANARY}." for text_ in factories.SAMPLE_TEXTS]
@@ -56,6 +57,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         assert isinstance(turn, idempotency.Turn)
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
         usage.add(session, {usage.Place(user.id, usage.today(), "key-1", "voice-1"): usage.Counts(1)})
+        trials.begin_trial(session, user.id, voice.id, against=None)
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice
 

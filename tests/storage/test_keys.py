@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError as RowExists
 
 from storage import keys as key_module
 from storage import schema
@@ -43,6 +44,15 @@ def test_keys_are_stored_wrapped_and_bound_to_their_owner(storage: Storage) -> N
     with pytest.raises(IntegrityError):
         swapped.data_key("user-a")
     swapped.close()
+
+
+def test_many_keys_are_made_together_or_none_is(storage: Storage) -> None:
+    storage.keys.create_all(f"user-{number}" for number in range(3))
+    assert len({storage.keys.data_key(f"user-{number}") for number in range(3)}) == 3
+    with pytest.raises(RowExists):
+        storage.keys.create_all(["user-new", "user-0"])
+    with pytest.raises(KeyErased):
+        storage.keys.data_key("user-new")
 
 
 def test_an_erased_key_is_gone(storage: Storage) -> None:

@@ -8,7 +8,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from storage import api_keys, prefixes, reports, samples, tuning_runs, uploads, users, voices
+from storage import (
+    api_keys,
+    prefixes,
+    reports,
+    sample_changes,
+    samples,
+    trials,
+    tuning_runs,
+    uploads,
+    users,
+    voices,
+)
 from storage.errors import NotFound
 from storage.models import Base
 from storage.store import Storage
@@ -25,11 +36,13 @@ class Ids:
     run: str
     key: str
     file: str
+    trial: str
     version: int = 1
 
 
 Ask = Callable[[Storage, Session, str, Ids], object]  # storage, session, the stranger's id, what is the owner's
 TEXT = factories.SAMPLE_TEXTS[4]
+KEPT = factories.SAMPLE_TEXTS[0]
 WITH_SESSION: dict[str, Ask] = {
     "get_voice": lambda _, s, me, ids: voices.get_voice(s, me, ids.voice),
     "rename_voice": lambda _, s, me, ids: voices.rename_voice(s, me, ids.voice, "Mine now"),
@@ -43,6 +56,18 @@ WITH_SESSION: dict[str, Ask] = {
     "set_included": lambda _, s, me, ids: samples.set_included(s, me, ids.voice, ids.sample, False),
     "set_prompt": lambda st, s, me, ids: samples.set_prompt(s, st.keys, me, ids.voice, ids.sample, "Taken?"),
     "delete_sample": lambda _, s, me, ids: samples.delete_sample(s, me, ids.voice, ids.sample),
+    "page_of": lambda st, s, me, ids: samples.page_of(s, st.keys, me, ids.voice, waiting=True, page=1, size=9),
+    "room_left": lambda _, s, me, ids: samples.room_left(s, me, ids.voice),
+    "decide": lambda _, s, me, ids: sample_changes.decide(s, me, ids.voice, [ids.sample], []),
+    "discard_waiting": lambda _, s, me, ids: sample_changes.discard_waiting(s, me, ids.voice),
+    "describe": lambda st, s, me, ids: sample_changes.describe(
+        s, st.keys, me, ids.voice, ids.sample, title="Taken?", written_on=None
+    ),
+    "change_text": lambda st, s, me, ids: sample_changes.change_text(s, st.keys, me, ids.voice, ids.sample, KEPT),
+    "set_part": lambda st, s, me, ids: sample_changes.set_part(s, st.keys, me, ids.voice, ids.sample, 1, out=False),
+    "split_sample": lambda st, s, me, ids: sample_changes.split_sample(
+        s, st.keys, me, ids.voice, ids.sample, [KEPT[:100], KEPT[100:]]
+    ),
     "readiness": lambda _, s, me, ids: samples.readiness(s, me, ids.voice),
     "request_run": lambda _, s, me, ids: tuning_runs.request_run(s, user_id=me, voice_id=ids.voice),
     "get_run": lambda _, s, me, ids: tuning_runs.get_run(s, me, ids.run),
@@ -56,6 +81,10 @@ WITH_SESSION: dict[str, Ask] = {
     "read_upload": lambda st, s, me, ids: uploads.read_upload(s, st.keys, me, ids.file),
     "hold_upload": lambda _, s, me, ids: uploads.hold_upload(s, me, ids.file),
     "delete_upload": lambda _, s, me, ids: uploads.delete_upload(s, me, ids.file),
+    "begin_trial": lambda _, s, me, ids: trials.begin_trial(s, me, ids.voice, against=None),
+    "get_trial": lambda _, s, me, ids: trials.get_trial(s, me, ids.trial),
+    "choose": lambda _, s, me, ids: trials.choose(s, me, ids.trial, None),
+    "tallies": lambda _, s, me, ids: trials.tallies(s, me, ids.voice, ids.version),
     "revoke_key": lambda _, s, me, ids: api_keys.revoke_key(s, me, ids.key, actor_id=me),
 }
 WITHOUT_SESSION: dict[str, Callable[[Storage, str, Ids], object]] = {
@@ -76,7 +105,8 @@ def owner(storage: Storage) -> Ids:
         sample_id = samples.included_ids(session, user.id, voice.id)[0]
         data = json.dumps({"text": TEXT}).encode()
         file = uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename="mine.jsonl")
-    return Ids(user.id, voice.id, sample_id, run.id, key.id, file.id)
+        trial = trials.begin_trial(session, user.id, voice.id, against=None)
+    return Ids(user.id, voice.id, sample_id, run.id, key.id, file.id, trial.id)
 
 
 def everything(storage: Storage) -> list[list[tuple[object, ...]]]:
@@ -99,7 +129,8 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
     with storage.database.session() as session:
         last = samples.included_ids(session, owner.user, owner.voice)[-1]
         samples.delete_sample(session, owner.user, owner.voice, last)  # its text is what add_sample adds
-    names = sorted((*WITH_SESSION, *WITHOUT_SESSION), key=lambda name: name.startswith("delete"))
+    others = {*WITH_SESSION} - {"set_part", "split_sample"}  # leave no sample of this id: see test_sample_changes
+    names = sorted((*others, *WITHOUT_SESSION), key=lambda name: name.startswith("delete"))
     order = [name for name in names if name != "delete_voice"] + ["delete_voice"]
     for early in ("resume_run", "pause_run"):  # before it is cancelled
         order.remove(early)
@@ -111,7 +142,7 @@ def test_the_owner_is_answered(storage: Storage, owner: Ids) -> None:
 
 @pytest.mark.parametrize("odd", ["", "voice-\x00", "\ud800", "x" * 5000, "' OR 1=1 --", "%", "ﬃ\u202e"])
 def test_odd_ids_are_not_found_and_nothing_worse(storage: Storage, owner: Ids, odd: str) -> None:
-    odd_ids = Ids(odd, odd, odd, odd, odd, odd, 10**30)
+    odd_ids = Ids(odd, odd, odd, odd, odd, odd, odd, 10**30)
     names = [*WITH_SESSION, *WITHOUT_SESSION]
     assert [name for name in names if not is_not_found(storage, name, owner.user, odd_ids)] == []
     for version in (0, -1, 2**31, 2**63, 10**30):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
-from storage import checkpoints, prefixes, run_claims, tuning_runs, voices
+from storage import checkpoints, prefixes, run_claims, tuning_runs, users, voices
 from storage.errors import Conflict, IntegrityError, KeyErased, LostLease, NoPublishedVersion, NotFound, RunCancelled
 from storage.models import TuningRun, User, Voice
 from storage.redis_cache import RedisCache
@@ -317,3 +317,85 @@ def test_with_the_key_erased_neither_cache_nor_database_gives_anything(
         publish(storage, held)
     with storage.database.session() as session:
         run_claims.heartbeat(session, held, 60)
+    with pytest.raises(KeyErased):
+        prefixes.locate(storage, user.id, voice.id)  # whoever holds it opened is refused too
+
+
+def test_an_address_is_of_the_version_in_use_and_reads_it_wherever_it_lies(
+    storage: Storage, user: User, voice: Voice
+) -> None:
+    factories.publish(storage, user, voice, b"one")
+    first = prefixes.locate(storage, user.id, voice.id)
+    factories.publish(storage, user, voice, b"two")
+    second = prefixes.locate(storage, user.id, voice.id)
+    assert (first.version, second.version) == (1, 2)
+    assert prefixes.locate(storage, user.id, voice.id, 1) == first
+    assert [prefixes.read(storage, address).data for address in (first, second)] == [b"one", b"two"]
+    voices.delete_voice(storage, user.id, voice.id)
+    with pytest.raises(NotFound):
+        prefixes.read(storage, second)  # deleted between the two
+
+
+def test_of_many_addresses_those_in_use_are_found(
+    storage: Storage, user: User, voice: Voice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.prefixes._BATCH", 2)
+    suspended, erased = factories.make_user(storage), factories.make_user(storage)
+    second, third, off = (factories.make_voice(storage, user, name) for name in ("Letters", "Notes", "Off"))
+    for owner, where in ((user, voice), (user, second), (user, third), (user, off)):
+        factories.publish(storage, owner, where)
+    for owner in (suspended, erased):
+        factories.publish(storage, owner, factories.first_voice(storage, owner))
+    in_use = {prefixes.locate(storage, user.id, where.id) for where in (second, third)}
+    out_of_use = {
+        prefixes.locate(storage, owner.id, where.id)
+        for owner, where in (
+            (user, voice),
+            (user, off),
+            (suspended, factories.first_voice(storage, suspended)),
+            (erased, factories.first_voice(storage, erased)),
+        )
+    }
+    assert prefixes.in_use(storage, in_use | out_of_use) == in_use | out_of_use
+    factories.publish(storage, user, voice)
+    with storage.database.session() as session:
+        voices.use_version(session, user.id, off.id, None)
+        users.set_state(session, suspended.id, "suspended")
+    users.erase_user(storage, erased.id, actor_id=None)
+    elsewhere = {replace(address, user_id=suspended.id) for address in in_use}
+    assert prefixes.in_use(storage, in_use | out_of_use | elsewhere) == in_use
+    assert prefixes.in_use(storage, []) == set()
+
+
+def test_warming_brings_what_the_voices_speak_with_and_nothing_else(
+    storage: Storage, user: User, voice: Voice, valkey: Valkey
+) -> None:
+    other, off = factories.make_user(storage), factories.make_voice(storage, user)
+    for data in (b"one", b"two"):
+        factories.publish(storage, user, voice, data)
+    factories.publish(storage, user, off)
+    factories.publish(storage, other, factories.first_voice(storage, other))
+    with storage.database.session() as session:
+        voices.use_version(session, user.id, off.id, None)
+    valkey.cache.flush()
+    prefixes.warm_cache(storage, user.id)
+    (name,) = cached_names(valkey)
+    loaded = prefixes.load_prefix(storage, user.id, voice.id)
+    assert (loaded.data, loaded.source) == (b"two", "cache")
+    with valkey.cache.client() as client:
+        client.expire(name, 5)
+        prefixes.warm_cache(storage, user.id)
+        assert client.ttl(name) > 5
+    assert storage.cache.figures().warmed == 1  # it was there the second time
+
+
+def test_nothing_is_warmed_for_who_is_suspended_or_while_the_cache_is_away(
+    storage: Storage, user: User, voice: Voice, valkey: Valkey
+) -> None:
+    factories.publish(storage, user, voice)
+    valkey.cache.flush()
+    prefixes.warm_cache(without_cache(storage), user.id)
+    with storage.database.session() as session:
+        users.set_state(session, user.id, "suspended")
+    prefixes.warm_cache(storage, user.id)
+    assert cached_names(valkey) == []

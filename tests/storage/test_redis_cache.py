@@ -43,6 +43,15 @@ def test_entries_have_an_end(cache: RedisCache, valkey: Valkey) -> None:
         assert 0 < client.ttl("prefix:a") <= 60
 
 
+def test_an_entry_that_is_there_can_begin_its_time_again(cache: RedisCache, valkey: Valkey) -> None:
+    cache.put("prefix:a", b"x", 5)
+    assert cache.renew("prefix:a", 60)
+    assert not cache.renew("prefix:b", 60)
+    with valkey.cache.client() as client:
+        assert 5 < client.ttl("prefix:a") <= 60
+        assert not client.exists("prefix:b")
+
+
 def test_deleting_by_prefix_takes_names_literally(cache: RedisCache) -> None:
     for name in ("prefix:a*:1", "prefix:ab:1", "prefix:a[b]:1", "prefix:a*:2"):
         cache.put(name, b"x", 60)
@@ -60,10 +69,11 @@ def test_deleting_by_prefix_reaches_more_than_one_batch(cache: RedisCache, valke
 def test_figures_count(cache: RedisCache) -> None:
     cache.put("prefix:a", b"x", 60)
     cache.put("other:a", b"x", 60)
-    for name in ("hits", "hits", "misses"):
+    for name in ("hits", "hits", "misses", "warmed", "warmed", "warmed"):
         cache.count(name)
     figures = cache.figures()
-    assert (figures.hits, figures.misses, figures.entries, figures.reachable) == (2, 1, 1, True)
+    assert (figures.hits, figures.misses, figures.warmed) == (2, 1, 3)
+    assert (figures.entries, figures.reachable) == (1, True)
     assert 0 < figures.used_bytes < figures.max_bytes == 64 * 1024 * 1024
 
 

@@ -81,3 +81,17 @@ def test_deleting_a_voice_takes_everything_in_it_and_nothing_else(storage: Stora
     assert storage.cache.figures().entries == 1
     with pytest.raises(NotFound):
         voices.delete_voice(storage, user.id, voice.id)
+
+
+def test_of_each_voice_that_speaks_the_version_that_does_is_known(storage: Storage) -> None:
+    user, other = factories.make_user(storage), factories.make_user(storage)
+    first, second, silent = (factories.make_voice(storage, user, name) for name in ("One", "Two", "Three"))
+    for whose, voice in ((user, first), (user, first), (user, second), (user, silent)):
+        factories.publish(storage, whose, voice)
+    factories.publish(storage, other, factories.first_voice(storage, other))
+    with storage.database.session() as session:
+        voices.use_version(session, user.id, first.id, 1)
+        voices.use_version(session, user.id, silent.id, None)
+    with storage.database.reading() as session:
+        speaking = voices.versions_in_use(session, user.id)
+    assert {voice_id: version.version for voice_id, version in speaking.items()} == {first.id: 1, second.id: 1}

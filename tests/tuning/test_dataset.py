@@ -101,6 +101,14 @@ def test_a_single_text_without_any_sentence_or_space_is_still_split(base: BaseMo
     assert len(whole_text(base, split)) > 2300
 
 
+@pytest.mark.parametrize(("given", "judging"), [(3, 3), (4, 4), (5, 1), (7, 1), (8, 2), (13, 3), (40, 8)])
+def test_of_how_many_texts_the_judging_part_is_made_is_known(base: BaseModel, given: int, judging: int) -> None:
+    writings = [WrittenText(f"Begin{n}. " + plain(98) + f" End{n}.") for n in range(given)]
+    split = split_of(base, writings)
+    judged = scored_text(base, split.test)
+    assert split.num_test_samples == judging == sum(f"End{n}." in judged for n in range(given))
+
+
 def test_too_little_text_says_how_many_words_are_missing(base: BaseModel) -> None:
     with pytest.raises(TooLittleText, match=rf"about 30 words.*at least {LEAST_WORDS}.*about {LEAST_WORDS - 30} more"):
         split_of(base, [WrittenText(plain(30))])

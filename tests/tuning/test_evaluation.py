@@ -86,9 +86,11 @@ def test_a_voice_that_beats_the_base_on_the_test_set_is_published_as_judged(base
     assert verdict.figures["voice_bits_per_char"] == bits_per_char(base, stored, split.test)
     assert verdict.figures["base_bits_per_char"] == bits_per_char(base, None, split.test)
     assert verdict.figures["reduction_pct"] > 0
+    assert verdict.figures["test_samples"] == split.num_test_samples
     assert verdict.figures.keys() == {
-        *("samples", "train_tokens", "stop_tokens", "test_tokens", "base_bits_per_char", "voice_bits_per_char"),
-        *("reduction_pct", "train_seconds", "prefix_bytes", "num_virtual_tokens", "steps", "best_step"),
+        *("samples", "test_samples", "train_tokens", "stop_tokens", "test_tokens"),
+        *("base_bits_per_char", "voice_bits_per_char", "reduction_pct", "train_seconds"),
+        *("prefix_bytes", "num_virtual_tokens", "steps", "best_step"),
     }
 
 

@@ -1,10 +1,14 @@
+from contextlib import nullcontext, suppress
+
+import pytest
 import torch
 
-from tests.tiny_model import make_tiny
+from tests.tiny_model import FAMILIES, make_tiny
 from tests.tuning.texts import CANARIES, written
-from tuning.dataset import build_split
+from tuning.dataset import Block, build_split
 from tuning.evaluation import bits_per_char
-from tuning.precision import fast_arithmetic, multiplies_bfloat16
+from tuning.precision import fast_arithmetic, fast_attention, multiplies_bfloat16
+from tuning.scoring import Pass, pass_losses
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
 
 
@@ -13,6 +17,35 @@ def test_only_float32_weights_on_a_fitting_processor_use_it() -> None:
         with fast_arithmetic(make_tiny("llama", dtype)):
             assert torch.is_autocast_enabled("cpu") is (dtype == torch.float32 and multiplies_bfloat16())
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_fast_attention_goes_with_fast_arithmetic_and_leaves_the_model_as_it_was() -> None:
+    for dtype in (torch.float64, torch.float32):
+        base = make_tiny("llama", dtype)
+        with suppress(ZeroDivisionError), fast_attention(base):
+            is_plain = base.model.config._attn_implementation == "eager"
+            _ = 1 / 0
+        assert is_plain is (dtype == torch.float32 and multiplies_bfloat16())
+        assert base.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fast_attention_computes_what_the_model_s_own_does(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses and gradients, rows of unlike length behind a prefix: in float32, so that only attention differs."""
+    monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
+    base = make_tiny(family, torch.float32)
+    blocks = tuple(Block(tuple(range(2, 2 + length)), num_context=1, num_chars=length) for length in (9, 30))
+    done = []
+    for attention in (nullcontext(), fast_attention(base)):
+        drawn = torch.Generator().manual_seed(0)
+        shapes = [(heads, 4, size) for heads, size in base.layer_shapes]
+        prefix = [tuple(torch.randn(shape, generator=drawn).requires_grad_() for _ in "kv") for shape in shapes]
+        with attention:
+            losses = pass_losses(base, Pass(blocks, (0, 0)), [prefix])  # type: ignore[list-item]
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+        done.append([losses, *(tensor.grad for pair in prefix for tensor in pair)])
+    for one, other in zip(*done, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_looks_at_held_out_text_are_computed_in_the_weights_own_type() -> None:

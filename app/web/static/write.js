@@ -1,55 +1,38 @@
-// Streams one prompt into both columns. Each column is a request of its own to /write/stream, whose answer is
-// OpenAI's stream of `data:` lines; aborting the request frees its place in the batch.
+// The writing page: asks for drafts, streams them into two columns, and puts what is accepted into the text. Each column
+// is a request of its own to /write/stream; aborting it frees its place in the batch. What app/web/drafts.py sends is
+// read here. In a blind trial the columns are only the first and the second: the server alone knows who wrote which.
 (function () {
   "use strict";
-  const form = document.getElementById("write-form");
-  const start = document.getElementById("start");
-  const stop = document.getElementById("stop");
-  const status = document.getElementById("write-status");
-  const columns = Array.from(document.querySelectorAll(".column[data-column]"));
-  const token = document.querySelector("meta[name='csrf-token']").content;
   const SEEDS = 2 ** 31;
-  let abort = null;
+  const LEAD_CHARS = 90;
+  const SAID_MS = 2000;
+  const KEPT = " What came is kept.";
+  const LOST = "The connection was lost here." + KEPT;
+  const NOTHING_CAME = "The connection was lost before anything came. Your text is still here.";
+  const byId = (id) => document.getElementById(id);
+  const form = byId("write-form");
+  const text = byId("text");
+  const stop = byId("stop");
+  const status = byId("write-status");
+  const against = byId("against");
+  const blind = byId("blind");
+  const choice = byId("choice");
+  const tasks = Array.from(document.querySelectorAll("#tasks [name='task']:enabled"));
+  const places = Array.from(document.querySelectorAll(".column[data-place]"));
+  const token = document.querySelector("meta[name='csrf-token']").content;
+  let abort = null;   // while something is being written
+  let trial = null;   // the blind trial that is shown, until it is decided
+  let touched = false;
+  let settled = text.value;  // the text as it was last kept
 
-  async function begin(event) {
-    event.preventDefault();
-    if (abort) return;
-    abort = new AbortController();
-    start.disabled = true;
-    stop.hidden = false;
-    status.textContent = "Writing …";
-    const seed = Math.floor(Math.random() * SEEDS);
-    const signal = abort.signal;
-    await Promise.all(columns.map((column) => fill(column, seed, signal)));
-    status.textContent = signal.aborted ? "Stopped." : "Done.";
-    if (document.activeElement === stop) start.focus();
-    start.disabled = false;
-    stop.hidden = true;
-    abort = null;
-  }
+  class Refused extends Error {}
 
-  async function fill(column, seed, signal) {
-    const output = column.querySelector(".output");
-    clear(column);
-    column.classList.add("streaming");
-    try {
-      const response = await ask(column.dataset.column, seed, signal);
-      if (!response.ok) throw new Error(await complaint(response));
-      await read(response, (piece) => output.append(piece));
-      sign(column, response, "");
-    } catch (error) {
-      if (signal.aborted) sign(column, null, "Stopped. ");
-      else say(column, error instanceof TypeError ? "The connection was lost. Your prompt is still here; try again." : error.message);
-    } finally {
-      column.classList.remove("streaming");
-    }
-  }
+  // asking
 
-  function ask(name, seed, signal) {
-    const body = new FormData(form);
-    body.set("column", name);
-    body.set("seed", seed);
-    return fetch(form.action, { method: "POST", body, signal, headers: { "X-CSRFToken": token } });
+  function post(url, fields, signal) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries(fields)) body.append(name, value);
+    return fetch(url, { method: "POST", body, signal, headers: { "X-CSRFToken": token } });
   }
 
   async function complaint(response) {
@@ -60,7 +43,13 @@
     }
   }
 
-  async function read(response, write) {
+  async function asked(url, fields, signal) {
+    const response = await post(url, fields, signal);
+    if (!response.ok) throw new Refused(await complaint(response));
+    return response;
+  }
+
+  async function* eventsOf(response) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
@@ -68,44 +57,321 @@
       if (done) return;
       const events = (rest + value).split("\n\n");
       rest = events.pop();
-      for (const event of events) {
-        const data = event.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n").trim();
-        if (!data || data === "[DONE]") continue;
-        const chunk = JSON.parse(data);
-        if (chunk.error) throw new Error(chunk.error.message);
-        for (const choice of chunk.choices) write(choice.text);
-      }
+      for (const event of events) if (event.startsWith("data:")) yield JSON.parse(event.slice(5));
     }
   }
 
-  function clear(column) {
-    column.querySelector(".output").textContent = "";
-    column.querySelector(".prompt-echo").textContent = form.elements.prompt.value;
-    column.querySelector(".problem").textContent = "";
-    column.querySelector(".made-with").textContent = "";
-    column.querySelector("[data-copy]").hidden = true;
+  // a round of drafts
+
+  function wishOf(task) {
+    const wish = Object.fromEntries(new FormData(form));
+    for (const kept of ["text", "accepted", "title"]) delete wish[kept];
+    const end = touched ? text.selectionEnd : text.value.length;
+    const start = task === "rewrite" ? text.selectionStart : end;
+    wish.before = task === "brief" ? "" : text.value.slice(0, start);
+    wish.passage = task === "rewrite" ? text.value.slice(start, end) : "";
+    wish.task = task;
+    wish.seed = Math.floor(Math.random() * SEEDS);
+    return { wish, start, passage: wish.passage };
   }
 
-  function sign(column, response, before) {
-    const version = response && response.headers.get("x-idiolect-version");
-    const maker = version ? column.dataset.maker + ", version " + version : column.dataset.maker;
-    column.querySelector(".made-with").textContent = before + "Made with " + maker + ".";
-    column.querySelector("[data-copy]").hidden = column.querySelector(".output").textContent === "";
+  async function begin(task) {
+    if (abort) return;
+    const round = wishOf(task);
+    const blindly = Boolean(blind && blind.checked);
+    if (choice) choice.hidden = true;
+    if (choice) byId("choice-said").textContent = "";
+    for (const place of places) clear(place);
+    trial = null;
+    await busy(async (signal) => {
+      if (blindly) {
+        const { voice_id, against: rival, strength } = round.wish;
+        const drawn = await (await asked(form.dataset.trials, { voice_id, against: rival, strength }, signal)).json();
+        trial = drawn.trial;
+        round.wish.trial = trial;
+        round.wish.drafts = 1;
+      }
+      dress(blindly);
+      await Promise.all(places.filter((place) => !place.hidden).map((place) => {
+        const column = blindly ? place.dataset.place : place.dataset.writer === "mine" ? "mine" : "other";
+        const wish = { ...round.wish, column };
+        const drafts = Array.from({ length: Number(wish.drafts) }, (_, index) => draftIn(place, wish, round, index));
+        return fill(place, wish, drafts, signal);
+      }));
+    });
+    offerChoice();
   }
 
-  function say(column, problem) {
-    column.querySelector(".problem").textContent = problem;
+  function offerChoice() {
+    if (trial && places.every(hasText)) choice.hidden = false;
   }
 
-  form.addEventListener("submit", begin);
-  form.elements.prompt.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  async function busy(work) {
+    abort = new AbortController();
+    const signal = abort.signal;
+    for (const button of tasks) button.disabled = true;
+    stop.hidden = false;
+    status.textContent = "Writing …";
+    let said = "Done.";
+    try {
+      await work(signal);
+    } catch (error) {
+      said = error instanceof Refused ? error.message : NOTHING_CAME;
+    }
+    status.textContent = signal.aborted ? "Stopped." : said;
+    for (const button of tasks) button.disabled = false;
+    if (document.activeElement === stop || document.activeElement === document.body) tasks[0].focus({ preventScroll: true });
+    stop.hidden = true;
+    abort = null;
+  }
+
+  async function fill(place, wish, drafts, signal) {
+    const problem = place.querySelector(".problem");
+    let done = null;
+    place.classList.add("streaming");
+    try {
+      for await (const event of eventsOf(await asked(form.dataset.stream, wish, signal))) {
+        if (event.text) drafts[event.index].write(event.text);
+        if (event.end) drafts[event.index].ended = true;
+        if (event.error) throw new Refused(event.error);
+        if (event.done) done = event;
+      }
+      if (!done) throw new TypeError("cut off");
+      sign(place, done);
+    } catch (error) {
+      if (signal.aborted) place.querySelector(".made-with").textContent = "Stopped.";
+      else if (!drafts.some((draft) => draft.text)) problem.textContent = error instanceof Refused ? error.message : NOTHING_CAME;
+      for (const draft of drafts) if (!signal.aborted && !draft.ended) draft.cutOff(error instanceof Refused ? error.message + KEPT : LOST);
+    } finally {
+      place.classList.remove("streaming");
+      for (const draft of drafts) await draft.finish();
+    }
+  }
+
+  // columns
+
+  function clear(place) {
+    place.querySelector(".drafts").replaceChildren();
+    place.querySelector(".problem").textContent = "";
+    place.querySelector(".made-with").textContent = "";
+  }
+
+  function title(place, said, writer) {
+    place.querySelector("h2").textContent = said;
+    place.classList.remove("base", "mine", "other");
+    if (writer) place.classList.add(writer);
+  }
+
+  function dress(blindly) {
+    for (const place of places) {
+      if (blindly) title(place, place.dataset.place === "first" ? "The first" : "The second", "");
+      else if (place.dataset.writer === "mine") title(place, "In your voice", "mine");
+      else if (against) title(place, against.selectedOptions[0].dataset.title || "", against.value === "base" ? "base" : "other");
+      if (against && place.dataset.writer !== "mine") place.hidden = !blindly && against.value === "none";
+    }
+    byId("columns").classList.toggle("alone", places.some((place) => place.hidden));
+  }
+
+  function hasText(place) {
+    return Array.from(place.querySelectorAll(".output")).some((output) => output.textContent.trim());
+  }
+
+  function sign(place, done) {
+    const made = place.querySelector(".made-with");
+    if (trial) made.textContent = "";
+    else if (done.version === null) made.textContent = "Made with " + form.dataset.base + ".";
+    else {
+      const strength = done.strength === null || done.strength === 1 ? "" : ", strength " + done.strength;
+      const bare = done.strength === 0 ? ": that is what the base model writes" : "";
+      made.textContent = "Made with " + form.dataset.voice + ", version " + done.version + strength + bare + ".";
+    }
+  }
+
+  // one draft
+
+  function draftIn(place, wish, round, index) {
+    const card = byId("draft").content.cloneNode(true).querySelector(".draft");
+    const part = (name) => card.querySelector("." + name);
+    const button = (act) => card.querySelector("[data-act='" + act + "']");
+    const area = card.querySelector("textarea");
+    const lead = wish.task === "continue" ? round.wish.before.slice(-LEAD_CHARS) : "";
+    card.setAttribute("aria-label", "Draft " + (index + 1));
+    part("lead").textContent = lead.length === LEAD_CHARS ? "… " + lead.slice(lead.search(/\s/) + 1) : lead;
+    if (wish.task === "rewrite") button("accept").textContent = "Put it in place";
+    place.querySelector(".drafts").append(card);
+
+    const draft = {
+      text: "",
+      ended: false,
+      write(piece) {
+        const spaced = /\s$/.test(wish.before + draft.text) ? piece.replace(/^ +/, "") : piece;
+        draft.text += spaced;
+        part("output").append(spaced);
+      },
+      cutOff(why) {
+        if (!draft.text) return;
+        part("cut").textContent = why;
+        part("cut").hidden = false;
+        button("more").textContent = "Go on from here";
+      },
+      async finish() {
+        part("draft-actions").hidden = false;
+        for (const act of ["accept", "edit", "copy"]) button(act).hidden = !draft.text;
+        if (!area.hidden) button("edit").hidden = button("more").hidden = true;
+        button("more").textContent = part("cut").hidden ? (draft.text ? "Go on" : "Try again") : "Go on from here";
+        if (wish.task === "rewrite" && draft.text) await compare();
+      },
+    };
+
+    async function compare() {
+      try {
+        part("compared").innerHTML = await (await asked(form.dataset.changes, { old: round.passage, new: draft.text })).text();
+      } catch {
+        part("compared").textContent = "";  // the draft itself is there; what it changes can be seen without this
+      }
+    }
+
+    async function more() {
+      if (abort) return;
+      const further = { ...wish, drafts: 1, seed: Math.floor(Math.random() * SEEDS) };
+      if (draft.text) Object.assign(further, { task: "continue", before: wish.before + draft.text, passage: "" });
+      part("cut").hidden = true;
+      place.querySelector(".problem").textContent = "";
+      draft.ended = false;
+      await busy((signal) => fill(place, further, [draft], signal));
+      offerChoice();
+    }
+
+    // One draft of a round at a time is in the text: taking another puts it where that one was.
+    function accept() {
+      const words = area.hidden ? draft.text : area.value;
+      const chosen = wish.task === "rewrite" ? words.trimEnd() + /\s*$/.exec(round.passage)[0] : words;
+      if (round.takeOut) round.takeOut();
+      const there = wish.task !== "brief" && text.value.startsWith(round.wish.before + round.passage);
+      const from = there ? round.start : text.selectionEnd;
+      const before = text.value;
+      text.setRangeText(chosen, from, there ? from + round.passage.length : from, "end");
+      touched = true;
+      const after = text.value;
+      const mark = Object.assign(document.createElement("input"), { type: "hidden", name: "accepted", value: draft.text });
+      byId("accepted").append(mark);
+      part("draft-actions").hidden = true;
+      part("taken").hidden = false;
+      round.takeOut = () => {
+        round.takeOut = null;
+        part("draft-actions").hidden = false;
+        part("taken").hidden = true;
+        if (text.value !== after) return false;
+        text.value = before;
+        text.setSelectionRange(from, from + (there ? round.passage.length : 0));
+        mark.remove();
+        return true;
+      };
+      status.textContent = there || wish.task === "brief" ? "Put into your text." : "Your text has changed there since: put where the cursor is.";
+      text.focus();
+    }
+
+    button("undo").onclick = () => {
+      status.textContent = round.takeOut() ? "Taken out again." : "Your text has changed since: take it out by hand.";
+      button("accept").focus();
+    };
+    button("accept").onclick = accept;
+    button("more").onclick = more;
+    button("dismiss").onclick = () => {
+      const next = card.nextElementSibling || card.previousElementSibling;
+      card.remove();
+      (next ? next.querySelector("button:not([hidden])") : text).focus();
+    };
+    button("edit").onclick = () => {
+      area.value = draft.text;
+      area.hidden = false;
+      card.querySelector(".prose").hidden = true;
+      button("edit").hidden = button("more").hidden = true;
+      area.focus();
+    };
+    button("copy").onclick = async () => {
+      try {
+        await navigator.clipboard.writeText(area.hidden ? draft.text : area.value);
+        button("copy").textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(part("output"));
+        button("copy").textContent = "Selected: press Ctrl+C";
+      }
+      setTimeout(() => { button("copy").textContent = "Copy"; }, SAID_MS);
+    };
+    return draft;
+  }
+
+  // blind trials
+
+  async function choose(side) {
+    const decided = trial;
+    if (!decided || abort || choice.hidden) return;
+    choice.hidden = true;
+    let answer;
+    try {
+      answer = await (await asked(form.dataset.trials + "/" + decided + "/choice", { side })).json();
+    } catch (error) {
+      byId("choice-said").textContent = error instanceof Refused ? error.message : "The connection was lost. Choose once more.";
+      choice.hidden = false;
+      return;
+    }
+    trial = null;
+    for (const place of places) {
+      const name = place.dataset.place;
+      title(place, answer.titles[name], answer.writers[name]);
+    }
+    byId("choice-said").textContent = answer.said;
+  }
+
+  // keeping the text
+
+  async function keep(button) {
+    const body = new FormData(form);
+    let said;
+    try {
+      const response = await fetch(button.formAction, { method: "POST", body, headers: { "X-CSRFToken": token } });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      said = page.getElementById("keep-said");
+      if (response.ok && said) settled = text.value;
+    } catch {
+      said = null;
+    }
+    const there = byId("keep-said");
+    if (said) there.replaceChildren(...said.childNodes);
+    else there.textContent = "That did not work, and nothing was kept. Your text is still here: try again.";
+  }
+
+  // wiring
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const button = event.submitter;
+    if (button && button.id === "keep") keep(button);
+    else begin(button && button.name === "task" ? button.value : "continue");
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && abort) abort.abort();
+    if (event.key !== "Enter") return;
+    if (event.target === text && (event.ctrlKey || event.metaKey)) begin("continue");
+    if (event.target.id === "brief") { event.preventDefault(); begin("brief"); }
+    if (event.target.id === "sample-title") { event.preventDefault(); keep(byId("keep")); }
   });
   stop.addEventListener("click", () => abort && abort.abort());
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && abort) abort.abort(); });
-  form.elements.temperature.addEventListener("input", () => {
-    document.getElementById("temperature-now").value = form.elements.temperature.value;
-  });
-  const picker = document.getElementById("voice-picker");
+  text.addEventListener("focus", () => { touched = true; });
+  for (const name of ["temperature", "strength"]) {
+    const slider = byId(name);
+    if (slider) slider.addEventListener("input", () => { byId(name + "-now").value = slider.value; });
+  }
+  if (against) against.addEventListener("change", () => { if (!trial && !abort) { for (const place of places) clear(place); dress(false); } });
+  if (choice) choice.addEventListener("click", (event) => { if (event.target.dataset.side) choose(event.target.dataset.side); });
+  const picker = byId("voice-picker");
   if (picker) picker.addEventListener("change", () => { location.href = picker.value; });
+  addEventListener("beforeunload", (event) => { if (text.value.trim() && text.value !== settled) event.preventDefault(); });
+  for (const part of document.querySelectorAll(".js-only")) part.hidden = false;
+  const phone = matchMedia("(max-width: 40rem)");  // there the drafts would be far below the settings
+  const settings = byId("settings");
+  const fold = () => { settings.open = !phone.matches; };
+  phone.addEventListener("change", fold);
+  fold();
 })();

@@ -116,11 +116,12 @@ def test_workers_are_sorted_as_the_url_says(chief: Person) -> None:
 
 def test_cache_figures_are_those_of_the_server(chief: Person) -> None:
     chief.storage.cache.put("prefix:a", b"sealed", 60)
-    for name in ("hits", "hits", "hits", "misses"):
+    for name in ("hits", "hits", "hits", "misses", "warmed", "warmed"):
         chief.storage.cache.count(name)
     page = chief.browser.get("/admin/cache").text
     assert "75\N{NO-BREAK SPACE}%" in page
     assert re.search(r"<dt>Entries</dt><dd>1<", page)
+    assert re.search(r"<dt>Brought ahead</dt><dd>2<", page)
     assert "prefix:a" not in page
 
 

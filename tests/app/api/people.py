@@ -6,6 +6,7 @@ from typing import Any
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 
+from app.api.services import EXTENSION, Services
 from app.generation.engine import Engine
 from storage import api_keys, reports, voices
 from storage.models import User, Voice
@@ -46,6 +47,16 @@ class Api:
     storage: Storage
     base: BaseModel
     engine: Engine
+
+    @property
+    def services(self) -> Services:
+        """What its views work with."""
+        services: Services = self.app.extensions[EXTENSION]
+        return services
+
+    def forget_prefixes(self) -> None:
+        """Let go of what this process holds opened."""
+        self.services.prefixes.forget(self.services.prefixes.addresses())
 
     def client(self) -> FlaskClient:
         """Requests without a socket."""

@@ -114,6 +114,21 @@ def test_the_version_in_use_speaks_and_a_voice_switched_off_does_not(api: Api, a
     assert api.complete(ann, ann.voice_id).status_code == 409
 
 
+def test_a_version_that_is_named_speaks_whichever_is_in_use(api: Api, ann: Person, ben: Person) -> None:
+    said = []
+    for number in (1, 2):
+        publish_random(api, ann, seed=number)
+        said.append(api.complete(ann, ann.voice_id).json["choices"])
+    for number in (1, 2):
+        answer = api.complete(ann, f"{ann.voice_id}@{number}")
+        assert answer.json["choices"] == said[number - 1]
+        assert answer.json["idiolect"] == {"voice": ann.voice_id, "version": number, "strength": 1}
+        assert answer.headers["x-idiolect-version"] == str(number)
+    for unknown in ("@3", "@0", "@-1", "@two", "@", "@1@1", "@\u0661", "@" + "9" * 150):
+        assert error_of(api.complete(ann, ann.voice_id + unknown), 404)["param"] == "model"
+    assert error_of(api.complete(ben, f"{ann.voice_id}@1"), 404)["param"] == "model"
+
+
 @pytest.fixture
 def narrow(api: Api) -> Any:
     """An API whose engine has one row and room for one more to wait."""

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -7,9 +8,11 @@ from app.config import AppConfig
 from app.errors import ConfigurationError
 from app.web import throttle
 from app.web.factory import create_app
-from storage import crypto, users
+from storage import crypto, prefixes, users
+from storage.redis_cache import RedisCache
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person, join
+from tests.app.web.training import publish
 
 
 def sign_up(browser: Browser, email: str = "ada@example.org", password: str = PASSWORD):  # type: ignore[no-untyped-def]
@@ -72,6 +75,28 @@ def test_signing_in_leads_on_to_where_one_was_going(browser: Browser, ada: Perso
 def test_signing_in_never_leads_to_another_site(browser: Browser, ada: Person, elsewhere: str) -> None:
     done = browser.post("/signin", {"email": ada.user.email, "password": PASSWORD, "next": elsewhere})
     assert done.location == "/"
+
+
+def test_after_signing_in_the_voices_prefixes_are_in_the_cache(browser: Browser, ada: Person, bob: Person) -> None:
+    for person in (ada, bob):
+        publish(person)
+        prefixes.wipe_cached(person.storage, person.user.id)
+    form = browser.token()  # the form alone brings nothing
+    assert ada.storage.cache.figures().entries == 0
+    login = {"csrf_token": form, "email": ada.user.email, "password": PASSWORD}
+    browser.client.post("/signin", data=login, buffered=True)
+    assert ada.storage.cache.figures().entries == 1
+    assert prefixes.load_prefix(ada.storage, ada.user.id, ada.voice.id).source == "cache"
+    assert prefixes.load_prefix(bob.storage, bob.user.id, bob.voice.id).source == "database"
+
+
+def test_a_dead_cache_keeps_nobody_out(storage: Storage) -> None:
+    bundle = replace(storage, cache=RedisCache("redis://127.0.0.1:1/0"))
+    app = create_app(AppConfig(), bundle)
+    person = join(app, bundle, "ada@example.org")
+    publish(person)
+    done = Browser.of(app).post("/signin", {"email": person.user.email, "password": PASSWORD})
+    assert done.status_code == 302
 
 
 def test_a_wrong_password_and_an_unknown_address_look_the_same(browser: Browser, ada: Person) -> None:

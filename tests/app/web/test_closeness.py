@@ -1,4 +1,4 @@
-"""The version in use, as the voice's page says how close it is."""
+"""How close a version is: in short on the voice's page, in whole on its report's."""
 
 import re
 from typing import Any
@@ -15,20 +15,27 @@ from tests.app.web.training import FIGURES, add_report, publish
 TITLE = "How close it is"
 
 
-def text_of(person: Person) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", person.browser.get(person.url).text))
+def text_of(person: Person, path: str = "") -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", person.browser.get(person.url + path).text))
+
+
+def report_of(person: Person, version: int = 1) -> str:
+    return text_of(person, f"/versions/{version}")
 
 
 def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
     publish(ada)
     add_report(ada)
-    page, said = ada.browser.get(ada.url).text, text_of(ada)
-    assert TITLE in page
-    assert re.findall(r'<rect width="([\d.]+)" height="1"/></svg><span>([\d.]+)', page) == [
-        ("100.0", "2.500"),
-        ("96.0", "2.400"),
-        ("88.0", "2.200"),
-    ]
+    for path in ("", "/versions/1"):
+        page = ada.browser.get(ada.url + path).text
+        assert TITLE in page
+        assert re.findall(r'<rect width="([\d.]+)" height="1"/></svg><span>([\d.]+)', page) == [
+            ("100.0", "2.500"),
+            ("96.0", "2.400"),
+            ("88.0", "2.200"),
+        ]
+    said = report_of(ada)
+    assert "12 % closer to you than the base model" in said
     assert "nearer to your samples than what the base model writes (distance 0.40 against 0.60)" in said
     assert "The longest run of words it repeated from your samples, of all it wrote for this check: 5." in said
     assert "it needs 1.2 % more bits than the base model does" in said
@@ -46,26 +53,30 @@ def test_three_bars_and_three_plain_sentences(ada: Person) -> None:
 def test_what_is_not_so_good_is_said_as_plainly(ada: Person, changes: dict[str, Any], says: str) -> None:
     publish(ada)
     add_report(ada, **changes)
-    assert says in text_of(ada)
+    assert says in report_of(ada)
 
 
 def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
     publish(ada)
     add_report(ada, style_distance={"base": None, "voice": None}, neutral_rise_pct=None, longest_overlap=None)
-    said = text_of(ada)
+    said = report_of(ada)
     assert TITLE in said
     assert "small words" not in said
     assert "longest run" not in said
     assert "somebody else" not in said
 
 
-def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_says_nothing(ada: Person) -> None:
+def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_has_its_figures(ada: Person) -> None:
     assert TITLE not in text_of(ada)
     publish(ada)
-    assert "This will be measured once the trainings that wait are done" in text_of(ada)
+    assert "the rest of it will be measured once the trainings that wait are done" in text_of(ada)
+    assert "The rest will be measured once the trainings that wait are done" in report_of(ada)
     with ada.storage.database.session() as session:
         session.execute(update(PrefixVersion).values(created_at=clock.now() - 3601))
-    assert TITLE not in text_of(ada)
+    for said in (text_of(ada), report_of(ada)):
+        assert "2.200" in said
+        assert "will be measured" not in said
+    assert "There is no picture of its style" in report_of(ada)
 
 
 def test_only_the_version_in_use_is_spoken_of(ada: Person) -> None:
@@ -82,15 +93,17 @@ def spoil_report(person: Person, version: int) -> None:
         session.execute(spoiled.values(report_sealed=b"\x01" + bytes(60)))
 
 
-def test_of_a_report_that_does_not_open_the_page_says_nothing_and_the_log_a_line(
+def test_of_a_report_that_does_not_open_the_pages_say_nothing_and_the_log_a_line(
     ada: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(ada)
     add_report(ada)
     spoil_report(ada, 1)
-    shown = ada.browser.get(ada.url)
-    assert shown.status_code == 200
-    assert TITLE not in shown.text
+    for path in ("", "/versions/1"):
+        shown = ada.browser.get(ada.url + path)
+        assert shown.status_code == 200
+        assert "2.200" in shown.text
+        assert "2.400" not in shown.text
     assert f"{ada.voice.id}: the report of version 1 did not open (IntegrityError)" in caplog.text
 
 
@@ -103,7 +116,7 @@ def test_with_the_key_erased_the_page_says_nothing_of_it_either(ada: Person, cap
     ada.storage.keys.erase(ada.user.id)
     shown = ada.browser.get(ada.url)
     assert shown.status_code == 200
-    assert TITLE not in shown.text
+    assert "2.400" not in shown.text
     assert "(KeyErased)" in caplog.text
 
 
@@ -119,6 +132,28 @@ def test_only_the_report_of_the_version_in_use_is_opened(ada: Person, caplog: py
 def test_a_report_of_another_shape_breaks_no_page() -> None:
     version = PrefixVersion(figures=FIGURES, created_at=0.0)
     shown = closeness_of(version, {"style_distance": 3, "longest_overlap": []})
-    assert shown is not None
     assert [bar.label for bar in shown.bars] == ["Base model", "Your voice"]
     assert (shown.style, shown.repeated_words, shown.ability) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("samples", "judging", "says"),
+    [
+        (1, 1, "judged on the end of your one piece, about 240 tokens in all. That is little"),
+        (3, 3, "judged on the ends of your 3 pieces, about 240 tokens in all. That is little"),
+        (6, 1, "judged on one piece, about 240 tokens in all: on another piece"),
+        (8, 2, "judged on 2 pieces, about 240 tokens in all. That is few"),
+        (40, 8, "judged on 8 pieces, about 240 tokens in all."),
+    ],
+)
+def test_how_little_a_figure_rests_on_is_said_beside_it(ada: Person, samples: int, judging: int, says: str) -> None:
+    publish(ada, samples=samples, test_samples=judging)
+    said = report_of(ada)
+    assert says in said
+    assert says in text_of(ada)  # beside the training's outcome
+    assert ("take the figure for a hint" in said) is (samples < 5 or judging == 2)
+
+
+def test_of_a_version_of_an_earlier_release_it_is_not_said(ada: Person) -> None:
+    publish(ada, test_samples=None)
+    assert "judged on" not in report_of(ada)

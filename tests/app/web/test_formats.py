@@ -1,6 +1,7 @@
 import pytest
 
 from app.web import formats
+from app.web.formats import excerpt
 
 
 def test_numbers_have_thousands_and_words_their_plural() -> None:
@@ -51,3 +52,13 @@ def test_figures_that_are_no_numbers_are_not_shown() -> None:
 def test_sizes() -> None:
     assert formats.size(2048) == "2 KiB"
     assert formats.size(4 * 1024**2) == "4.0 MiB"
+
+
+def test_an_excerpt_is_the_whole_of_a_short_text_and_both_ends_of_a_long_one() -> None:
+    assert excerpt("Short.\n\nTwo  lines.") == "Short. Two lines."
+    long = " ".join(f"word{number}" for number in range(200))
+    assert excerpt(long).startswith("word0 word1 ")
+    assert " … word" in excerpt(long)
+    assert excerpt(long).endswith(" word199")
+    assert len(excerpt(long)) < 340
+    assert len(excerpt("x" * 5000)) < 340

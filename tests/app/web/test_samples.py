@@ -68,8 +68,8 @@ def test_each_bad_file_gets_its_own_sentence_and_the_others_are_kept(ada: Person
         ("<b>.txt", b"Hi."),
     )
     assert page.status_code == 422
-    assert "Kept 1 sample" in page.text
-    assert "These files were left out" in page.text
+    assert "1 piece came in" in page.text
+    assert "These were left out" in page.text
     for name in ("empty.txt", "picture.png", "binary.txt", "&lt;b&gt;.txt"):
         assert f"<li><b>{name}</b>: " in page.text, name
     assert [sample.title for sample in kept(ada)] == ["good"]
@@ -78,7 +78,7 @@ def test_each_bad_file_gets_its_own_sentence_and_the_others_are_kept(ada: Person
 def test_a_good_paste_is_kept_beside_a_bad_file_and_not_offered_again(ada: Person) -> None:
     page = upload(ada, ("empty.txt", b""), text=TEXT)
     assert page.status_code == 422
-    assert "This file was left out" in page.text
+    assert "This was left out" in page.text
     assert len(kept(ada)) == 1
     assert f">\n{TEXT}" not in page.text
 

@@ -10,10 +10,11 @@ from app.seats import MAX_EVENT_STREAMS, Seats
 from app.web import tuning as tuning_pages
 from storage import run_claims, tuning_runs, users
 from storage.models import TuningRun
-from tests.app.web.browser import TEXT, Person
+from tests.app.web.browser import Person
 from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, begin, end, measured, publish
 from tests.app.web.upstream import PATIENCE_S
+from tests.factories import SAMPLE_TEXTS
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +143,7 @@ def test_a_run_that_did_not_beat_the_base_model_is_an_honest_page_with_one_butto
 
 def test_after_new_samples_that_one_button_trains_again(ada: Person) -> None:
     end(ada, begin(ada), "succeeded", published=False, figures=FIGURES)
-    ada.browser.post(f"{ada.url}/samples", {"text": "Something else altogether. " + TEXT})
+    ada.browser.post(f"{ada.url}/samples", {"text": SAMPLE_TEXTS[0]})
     page = ada.browser.get(ada.url).text
     assert "Train again with the samples as they are now" in page
     assert "Add samples" not in page

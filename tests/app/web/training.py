@@ -7,7 +7,8 @@ from storage.run_claims import Claim
 from tests.app.web.browser import Person
 
 FIGURES: dict[str, Any] = {
-    "samples": 3,
+    "samples": 12,
+    "test_samples": 2,
     "train_tokens": 812,
     "stop_tokens": 120,
     "test_tokens": 240,
@@ -20,6 +21,21 @@ FIGURES: dict[str, Any] = {
     "num_virtual_tokens": 16,
     "steps": 120,
     "best_step": 90,
+}
+STYLES: dict[str, Any] = {
+    writer: {
+        "num_words": num_words,
+        "function_words_per_100": {"the": the, "and": 4.0, "but": but, "quite": 0.0, "of": 2.5},
+        "punctuation_per_100": {",": 7.0, ";": semicolons, "!": 0.0},
+        "sentence_words": sentence,
+        "word_chars": 4.21,
+        "openings_pct": openings,
+    }
+    for writer, num_words, the, but, semicolons, sentence, openings in (
+        ("samples", 4210, 5.5, 1.75, 1.2, 21.4, {"the": 12.5, "but": 6.25}),
+        ("base", 1404, 6.5, 0.25, 0.1, 12.9, {"the": 14.0, "he": 9.0}),
+        ("voice", 1388, 5.75, 1.25, 0.8, 18.2, {"the": 13.0, "but": 5.0}),
+    )
 }
 REPORT: dict[str, Any] = {
     "in_context_bits_per_char": 2.4,

@@ -33,6 +33,7 @@ class Upstream:
     hung_up: threading.Event = field(default_factory=threading.Event)
     pieces: tuple[str, ...] = PIECES
     endless: bool = False  # every answer goes on until its reader leaves
+    breaks: bool = False  # every stream breaks off after its first piece
     read: threading.Semaphore | None = None  # where set, a stream's reader releases it to be sent the next piece
 
 
@@ -69,7 +70,9 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/v1/breaks"):
             self.break_off()
         elif b'"stream":true' in body.replace(b" ", b""):
-            self.stream(upstream)
+            self.stream(upstream, json.loads(body))
+        elif b'"stream":false' in body.replace(b" ", b""):
+            self.at_once(upstream, json.loads(body).get("n", 1))
         else:
             self.whole()
 
@@ -87,11 +90,21 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def begin_stream(self) -> None:
+    def at_once(self, upstream: Upstream, count: int) -> None:
+        said = {"choices": [{"index": index, "text": "".join(upstream.pieces)} for index in range(count)]}
+        content = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def begin_stream(self, version: str | None = "3") -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
-        self.send_header("x-idiolect-version", "3")
+        if version:
+            self.send_header("x-idiolect-version", version)
         self.end_headers()
 
     def chunk(self, data: dict[str, Any]) -> None:
@@ -99,10 +112,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
         self.wfile.flush()
 
-    def stream(self, upstream: Upstream) -> None:
-        self.begin_stream()
+    def stream(self, upstream: Upstream, asked: dict[str, Any]) -> None:
+        self.begin_stream(version=None if asked.get("model", "").endswith("-base") else "3")
         for piece in upstream.pieces:
-            self.chunk({"choices": [{"text": piece}]})
+            for index in range(asked.get("n", 1)):
+                self.chunk({"choices": [{"index": index, "text": piece}]})
+            if upstream.breaks:
+                self.close_connection = True
+                return
             if upstream.read is None:
                 time.sleep(GAP_S)
             elif not upstream.read.acquire(timeout=PATIENCE_S):

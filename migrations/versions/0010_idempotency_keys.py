@@ -3,7 +3,7 @@
 It works with the release before it still running: that one neither reads nor writes the new table, and heeds no such
 names.
 
-Revision: 0008, after 0007. Made 2026-11-26 03:05:12.770451.
+Revision: 0010, after 0009. Made 2026-11-26 03:05:12.770451.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0008"
-down_revision: str | None = "0007"
+revision: str = "0010"
+down_revision: str | None = "0009"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -2,7 +2,7 @@
 
 It works with the release before it still running: that one neither reads nor writes the new table.
 
-Revision: 0007, after 0006. Made 2026-11-26 02:24:51.402260.
+Revision: 0009, after 0008. Made 2026-11-26 02:24:51.402260.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0007"
-down_revision: str | None = "0006"
+revision: str = "0009"
+down_revision: str | None = "0008"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -1,0 +1,81 @@
+"""Drafts on their way from the API to the writing page: OpenAI's chunks, of either endpoint, told again as the few
+words the page needs. What a blind trial hides is left out here, so that it is in no answer that the browser gets.
+
+An event is one of {"index", "text"}, {"index", "end"} ("stop", or "length": there was more to say), {"error"}, and as
+the last one {"done", "version", "strength"}. A stream without `done` was cut off.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flask import Response
+
+PINGS = b":"
+
+
+def retold(answer: Response, *, blind: bool) -> Response:
+    """The API's streamed answer as the page's own; a refusal stays as it is."""
+    if answer.status_code != 200:
+        return answer
+    told = Response(_told(answer.iter_encoded(), _signature(answer, blind)), mimetype="text/event-stream")
+    told.headers["X-Accel-Buffering"] = "no"
+    told.call_on_close(answer.close)
+    return told
+
+
+def texts_of(answer: Response) -> list[str]:
+    """The drafts of an answer that was not streamed. Raises ValueError with the API's sentence where there is none."""
+    said = json.loads(answer.get_data())
+    answer.close()
+    if answer.status_code != 200:
+        raise ValueError(said["error"]["message"])
+    return [_text(choice) for choice in said["choices"]]
+
+
+def _signature(answer: Response, blind: bool) -> dict[str, Any]:
+    version, strength = (
+        None if blind else answer.headers.get(f"x-idiolect-{name}") for name in ("version", "strength")
+    )
+    return {
+        "done": True,
+        "version": None if version is None else int(version),
+        "strength": None if strength is None else float(strength),
+    }
+
+
+def _told(pieces: Iterable[bytes], signature: dict[str, Any]) -> Iterator[bytes]:
+    rest = b""
+    for piece in pieces:
+        *events, rest = (rest + piece).split(b"\n\n")
+        for event in events:
+            if event.startswith(PINGS):
+                yield event + b"\n\n"
+            elif event.startswith(b"data:"):
+                yield from map(_frame, _said(event.removeprefix(b"data:").strip(), signature))
+
+
+def _said(data: bytes, signature: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if data == b"[DONE]":
+        yield signature
+        return
+    chunk = json.loads(data)
+    if "error" in chunk:
+        yield {"error": chunk["error"]["message"]}
+        return
+    for choice in chunk["choices"]:
+        index = choice.get("index", 0)
+        if text := _text(choice):
+            yield {"index": index, "text": text}
+        if end := choice.get("finish_reason"):
+            yield {"index": index, "end": end}
+
+
+def _text(choice: dict[str, Any]) -> str:
+    """Of a completion, or of a conversation's turn, whole or a piece of it."""
+    said = choice.get("message") or choice.get("delta") or {}
+    return str(choice.get("text") or said.get("content") or "")
+
+
+def _frame(event: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(event)}\n\n".encode()

@@ -1,0 +1,89 @@
+"""Whether a voice has enough writing to be trained, and what more of it would bring: in words that were measured.
+
+The figures are those of docs/likeness.md ("What more pieces bring"): medians over other authors, on the bundled model.
+They say what to expect, and promise nothing. Knows no sample's text.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage import voices
+from storage.models import WritingSample
+
+ENOUGH_SAMPLES = 3
+ENOUGH_WORDS = 300  # in fewer than three samples
+LEAST_WORDS = 100  # in however many
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What so many pieces of about WORDS_A_PIECE words brought: how much closer to several authors than the
+    base model their voices came, in per cent."""
+
+    pieces: int
+    closer_pct: float
+
+    @property
+    def words(self) -> int:
+        """About so many words in all."""
+        return self.pieces * WORDS_A_PIECE
+
+
+WORDS_A_PIECE = 200
+LADDER = (Rung(3, 0.7), Rung(5, 0.8), Rung(20, 1.4), Rung(40, 1.7))
+GOOD_WORDS = LADDER[-1].words
+NEXT_RUNG = 2  # to strive for at first: five pieces hardly bring more than three
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a voice can be trained, over its included samples, and a sentence for its owner. rungs: how many of
+    LADDER it has the words for."""
+
+    num_samples: int
+    num_words: int
+    enough: bool
+    sentence: str
+    rungs: int
+
+
+def readiness(session: Session, user_id: str, voice_id: str) -> Readiness:
+    """How far the included samples go. Raises NotFound."""
+    voices.get_voice(session, user_id, voice_id)
+    num_samples, num_words = session.execute(
+        select(func.count(), func.coalesce(func.sum(WritingSample.num_words), 0)).where(
+            WritingSample.voice_id == voice_id, WritingSample.user_id == user_id, WritingSample.included
+        )
+    ).one()
+    enough = num_words >= ENOUGH_WORDS or (num_samples >= ENOUGH_SAMPLES and num_words >= LEAST_WORDS)
+    rungs = sum(num_words >= rung.words for rung in LADDER)
+    return Readiness(num_samples, num_words, enough, _sentence(num_samples, num_words, enough, rungs), rungs)
+
+
+def _sentence(num_samples: int, num_words: int, enough: bool, rungs: int) -> str:
+    if num_samples == 0:
+        return (
+            f"Add a few things you have written: {ENOUGH_SAMPLES} pieces, or about {ENOUGH_WORDS} words in all, "
+            "are enough to begin."
+        )
+    if not enough and num_samples >= ENOUGH_SAMPLES:
+        return f"A little more: about {LEAST_WORDS - num_words} more words and you can train."
+    if not enough:
+        pieces = ENOUGH_SAMPLES - num_samples
+        return (
+            f"A little more: {pieces} more piece{'s' * (pieces > 1)}, or about {ENOUGH_WORDS - num_words} more words, "
+            "and you can train."
+        )
+    if rungs == len(LADDER):
+        return (
+            "Plenty to learn from. Nothing beyond this much has been measured; other kinds of writing may help more "
+            "than more of the same."
+        )
+    there = LADDER[max(rungs, NEXT_RUNG)]
+    here = f", where {LADDER[rungs - 1].words:,} words brought {LADDER[rungs - 1].closer_pct} %" if rungs else ""
+    return (
+        f"Enough to begin. About {there.words - num_words:,} more words would make it {there.words:,}: that much "
+        f"brought the voices of other authors {there.closer_pct} % closer to them{here}."
+    )
