@@ -15,16 +15,19 @@ from storage.store import Storage
 
 GATEWAY_PREFIX = "gw-"
 GATEWAY_SECONDS = 120
+GATEWAY_SCOPES = ("generate",)  # the writing page asks for text and for nothing else
 MAX_CREDENTIAL_CHARS = 1024
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request this is. `credential` names the key (or the browser session), for limits and logs; no secret."""
+    """Whose request this is and what it may do. `credential` names the key (or the browser session), for limits and
+    logs; no secret."""
 
     user_id: str
     credential: str
     kind: Literal["key", "gateway"]
+    scopes: tuple[str, ...]
 
 
 def issue_gateway_token(storage: Storage, *, user_id: str, session_token: str) -> str:
@@ -63,7 +66,7 @@ def _by_key(storage: Storage, secret: str) -> Caller | None:
     if api_keys.is_touch_due(key):
         with storage.database.session() as session:
             api_keys.touch(session, key.id)
-    return Caller(user_id=user.id, credential=key.id, kind="key")
+    return Caller(user_id=user.id, credential=key.id, kind="key", scopes=api_keys.scopes_of(key))
 
 
 def _by_gateway_token(storage: Storage, token: str, max_age_s: int | None) -> Caller | None:
@@ -74,7 +77,8 @@ def _by_gateway_token(storage: Storage, token: str, max_age_s: int | None) -> Ca
     user = web_sessions.recognise(storage.database, payload["session"])
     if user is None or user.id != payload["user"]:
         return None
-    return Caller(user_id=user.id, credential=f"session-{payload['session'][:16]}", kind="gateway")
+    credential = f"session-{payload['session'][:16]}"
+    return Caller(user_id=user.id, credential=credential, kind="gateway", scopes=GATEWAY_SCOPES)
 
 
 def _serializer(storage: Storage) -> URLSafeTimedSerializer:

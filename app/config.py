@@ -33,6 +33,8 @@ class AppConfig:
         (IDIOLECT_PREFIX_MEMORY_MB; 0: none, each request opens its own).
     max_body_bytes: the largest request body (IDIOLECT_MAX_BODY_BYTES).
     rate_limit_per_minute: API requests of one key in a minute (IDIOLECT_RATE_LIMIT_PER_MINUTE).
+    token_limit_per_minute: tokens that one account may have read and written in a minute
+        (IDIOLECT_TOKEN_LIMIT_PER_MINUTE).
     rate_limit_url: where limits are counted, redis:// or unix:// (IDIOLECT_RATE_LIMIT_URL; empty: in memory).
     logprobs: "on" tells callers who ask how likely each token was, "off" refuses (IDIOLECT_LOGPROBS).
     trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
@@ -46,6 +48,7 @@ class AppConfig:
     prefix_memory_mb: int = 256
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
+    token_limit_per_minute: int = 200_000
     rate_limit_url: str = ""
     logprobs: str = "off"
     trusted_proxies: int = 0
@@ -55,6 +58,7 @@ class AppConfig:
             ("IDIOLECT_MAX_NUM_SEQS", self.max_num_seqs),
             ("IDIOLECT_MAX_BODY_BYTES", self.max_body_bytes),
             ("IDIOLECT_RATE_LIMIT_PER_MINUTE", self.rate_limit_per_minute),
+            ("IDIOLECT_TOKEN_LIMIT_PER_MINUTE", self.token_limit_per_minute),
         ):
             if value < 1:
                 raise ConfigurationError(f"{name} must be at least 1, not {value}")
@@ -98,6 +102,7 @@ class AppConfig:
             prefix_memory_mb=_whole(env, "IDIOLECT_PREFIX_MEMORY_MB", cls.prefix_memory_mb),
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),
             rate_limit_per_minute=_whole(env, "IDIOLECT_RATE_LIMIT_PER_MINUTE", cls.rate_limit_per_minute),
+            token_limit_per_minute=_whole(env, "IDIOLECT_TOKEN_LIMIT_PER_MINUTE", cls.token_limit_per_minute),
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
             logprobs=env.get("IDIOLECT_LOGPROBS", "") or cls.logprobs,
             trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),

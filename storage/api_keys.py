@@ -1,7 +1,12 @@
-"""Bearer keys of the API. A secret is shown once; the database holds its SHA-256 and its first characters."""
+"""Bearer keys of the API and what each may do. A secret is shown once; the database holds its SHA-256 and its first
+characters.
+
+A key's scopes are chosen when it is made and stay: whoever wants others makes another key.
+"""
 
 import hashlib
 import secrets
+from collections.abc import Collection
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -12,6 +17,7 @@ from storage.ids import new_id
 from storage.models import ApiKey, User
 from storage.text_intake import clean_name
 
+SCOPES = ("generate", "samples", "tuning", "read")
 PREFIX = "idl-"
 MAX_KEYS = 20
 MAX_NAME_CHARS = 80
@@ -19,8 +25,11 @@ TOUCH_EVERY_S = 60
 _HINT_CHARS = len(PREFIX) + 4
 
 
-def create_key(session: Session, user_id: str, name: str) -> tuple[ApiKey, str]:
-    """A new key and its secret, which can't be read again. Raises LimitReached beyond 20 keys in use."""
+def create_key(session: Session, user_id: str, name: str, scopes: Collection[str] = SCOPES) -> tuple[ApiKey, str]:
+    """A new key and its secret, which can't be read again. scopes: one or more of SCOPES. Raises LimitReached beyond
+    20 keys in use."""
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise ValueError(f"a key has one or more of the scopes {', '.join(SCOPES)}")
     in_use = select(func.count()).select_from(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
     if (session.scalar(in_use) or 0) >= MAX_KEYS:
         raise LimitReached(f"You have {MAX_KEYS} keys, which is the most: revoke one that you no longer use.")
@@ -31,12 +40,18 @@ def create_key(session: Session, user_id: str, name: str) -> tuple[ApiKey, str]:
         name=clean_name(name, MAX_NAME_CHARS) or "My key",
         hint=f"{secret[:_HINT_CHARS]}…",
         key_hash=_hashed(secret),
+        scopes=[scope for scope in SCOPES if scope in scopes],
         created_at=clock.now(),
     )
     session.add(key)
     session.flush()
-    audit.record(session, "key.created", actor_id=user_id, subject_id=key.id)
+    audit.record(session, "key.created", actor_id=user_id, subject_id=key.id, scopes=key.scopes)
     return key, secret
+
+
+def scopes_of(key: ApiKey) -> tuple[str, ...]:
+    """What a key may do."""
+    return SCOPES if key.scopes is None else tuple(key.scopes)
 
 
 def authenticate(session: Session, secret: str) -> tuple[ApiKey, User] | None:

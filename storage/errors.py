@@ -8,6 +8,8 @@ StorageError
 │   └── LostLease          another worker has claimed the run: stop, write nothing
 │       ├── RunCancelled   its owner cancelled the run, which has now ended so: stop, write nothing
 │       └── RunPaused      its owner paused the run, which has been put aside: stop, write nothing
+├── RequestUnderWay        a request of this idempotency key is at work: ask again in a moment
+├── KeyReused              an idempotency key came with another request than the first time
 ├── NoPublishedVersion     the voice has no version in use: never answer with the base model in its stead
 ├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
@@ -49,6 +51,14 @@ class RunCancelled(LostLease):
 
 class RunPaused(LostLease):
     """Its owner paused the run before it could publish. The run has been put aside: stop, write nothing."""
+
+
+class RequestUnderWay(StorageError):
+    """A request of this idempotency key is at work: ask again in a moment."""
+
+
+class KeyReused(StorageError):
+    """An idempotency key came with another request than the first time."""
 
 
 class NoPublishedVersion(StorageError):

@@ -59,10 +59,40 @@ class ApiKey(Base):
     user_id: Mapped[str] = _owner()
     name: Mapped[str]
     hint: Mapped[str]  # "idl-ab12…"
+    # of storage.api_keys.SCOPES; None: made before there were scopes, and may do everything
+    scopes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     key_hash: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[float]
     last_used_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+
+
+class ApiUsage(Base):
+    """What was asked of the API with one key, on one day, of one model. Counts, and no text."""
+
+    __tablename__ = "api_usage"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True, index=True)  # ISO date, UTC
+    key_id: Mapped[str] = mapped_column(primary_key=True)  # storage.usage.PAGES: the person's own browser
+    model: Mapped[str] = mapped_column(primary_key=True)  # empty: requests that asked for no text, or got none
+    requests: Mapped[int] = mapped_column(BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(BigInteger)
+
+
+class IdempotencyKey(Base):
+    """A name that a caller gave to one request, so that asking again does nothing again. Both names are HMACs under the
+    owner's key; the answer is sealed."""
+
+    __tablename__ = "idempotency_keys"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    key_mac: Mapped[str] = mapped_column(primary_key=True)
+    request_mac: Mapped[str]
+    claim: Mapped[str]  # of whoever is at work; every write names its own
+    claimed_until: Mapped[float]
+    answer_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # None: not done yet
+    num_bytes: Mapped[int] = mapped_column(default=0)
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class Voice(Base):
@@ -272,9 +302,11 @@ __all__ = [
     "ENDED_STATES",
     "LIVE_STATES",
     "ApiKey",
+    "ApiUsage",
     "AuditEvent",
     "Base",
     "BlindTrial",
+    "IdempotencyKey",
     "OutboxMessage",
     "PrefixVersion",
     "RegisteredBaseModel",

@@ -1,6 +1,6 @@
 """Sweeper: the timer that makes the queue's forgetfulness harmless. In every worker's main process it re-queues runs
-whose worker went silent, sends what the outbox holds, gives the worker's own sign of life, and ends a worker that has
-gone deaf. Loads no torch; knows nothing of training."""
+whose worker went silent, sends what the outbox holds, gives the worker's own sign of life, deletes what was to be kept
+for a while only, and ends a worker that has gone deaf. Loads no torch; knows nothing of training."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import clock, outbox, run_claims, schema, tuning_runs, workers
+from storage import clock, idempotency, outbox, run_claims, schema, tuning_runs, usage, workers
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.models import CLAIMED_STATES
@@ -29,6 +29,7 @@ from tuning.pool_child import worker_name
 BATCH = 50
 FORGOTTEN_AFTER_S = 3600.0
 LONGEST_INTERVAL_S = 10.0
+TIDY_EVERY_S = 600.0
 DEAF_AFTER_LEASES = 2
 _CANNOT = 2
 _DEAF = 70
@@ -45,6 +46,7 @@ class Sweeper:
     def __init__(self, storage: Storage, config: TuningConfig, worker: str, on_deaf: Callable[[], None]) -> None:
         self._storage, self._config, self._worker, self._on_deaf = storage, config, worker, on_deaf
         self.every_s = min(LONGEST_INTERVAL_S, config.lease_s / 12)
+        self._tidied_at = -TIDY_EVERY_S
         self._idle_since: float | None = None  # since when messages have waited while this worker had no run
         self._ended = threading.Event()
         # Held during a turn and taken before a fork: no child begins life with a lock of this thread's held for ever.
@@ -76,6 +78,7 @@ class Sweeper:
                     self._remind()
                 self._empty_outbox()
                 self._watch(waiting, run_id)
+                self._tidy()
             except (SQLAlchemyError, StorageError) as away:
                 logger.warning("a sweep was cut short (%s)", type(away).__name__)
 
@@ -117,6 +120,15 @@ class Sweeper:
         if sent:
             with self._storage.database.session() as session:
                 outbox.mark_sent(session, sent)
+
+    def _tidy(self) -> None:
+        """Delete, from time to time, what is kept for a while only."""
+        if time.monotonic() - self._tidied_at < TIDY_EVERY_S:
+            return
+        with self._storage.database.session() as session:
+            idempotency.forget_expired(session)
+            usage.forget_old(session)
+        self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:
         """Busy is who has a run by the database, or has taken a message: its child may still be loading torch. After a

@@ -1,10 +1,12 @@
 """Users: find one, see their keys' metadata, voices and runs; suspend, let back in, make administrator, erase."""
 
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web.session import me, storage
-from storage import api_keys, audit, overview, tuning_runs, voices
+from storage import api_keys, audit, overview, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
 from storage.models import Role, User, UserState
@@ -12,6 +14,8 @@ from storage.models import Role, User, UserState
 users = Blueprint("users", __name__, url_prefix="/users")
 PAGE = 50
 NEWEST_RUNS = 10
+USAGE_DAYS = 30
+USAGE_LINES = 60
 NEWS: dict[UserState | Role, str] = {
     "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
     "active": "Active again. They can sign in, and their API keys work.",
@@ -35,10 +39,11 @@ def index() -> ResponseReturnValue:
 def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
     """One person: figures and states, no text."""
     with storage().database.reading() as session:
-        shown = {
+        shown: dict[str, Any] = {
             "user": user_store.get_user(session, user_id),
             "holdings": overview.read_holdings(session, user_id),
-            "keys": api_keys.list_keys(session, user_id),
+            "keys": [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, user_id)],
+            "used": usage.list_usage(session, user_id, days=USAGE_DAYS, limit=USAGE_LINES),
             "voices": [
                 (voice, voices.list_versions(session, user_id, voice.id))
                 for voice in voices.list_voices(session, user_id)
@@ -46,7 +51,17 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
             "runs": tuning_runs.list_runs(session, user_id, limit=NEWEST_RUNS),
             "trail": audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
         }
-    return render_template("admin/user.html", **shown, typed=typed, error=error), 422 if error else 200
+    names = {key.id: f"{key.hint} {key.name}" for key, _ in shown["keys"]} | {usage.PAGES: "the writing page"}
+    page = render_template(
+        "admin/user.html",
+        **shown,
+        key_names=names,
+        usage_days=USAGE_DAYS,
+        usage_lines=USAGE_LINES,
+        typed=typed,
+        error=error,
+    )
+    return page, 422 if error else 200
 
 
 @users.post("/<user_id>/suspend")

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from app.api.logprobs import MAX_LOGPROBS, ChatLogprobs
 from app.api.schemas import Body, Out, Text
-from app.api.speaking_schemas import Answered, OnlyAt, Wish
+from app.api.speaking_schemas import Answered, OnlyAt, Wish, at_odds
 
 MAX_MESSAGES = 2048
 
@@ -81,14 +81,14 @@ class ChatRequest(Wish):
     @classmethod
     def _one_ceiling(cls, ceiling: int | None, info: ValidationInfo) -> int | None:
         if ceiling is not None and info.data.get("max_completion_tokens") not in (None, ceiling):
-            raise ValueError("this and max_completion_tokens say different things; send one of them")
+            raise at_odds("this and max_completion_tokens say different things; send one of them")
         return ceiling
 
     @field_validator("top_logprobs")
     @classmethod
     def _beside_logprobs(cls, count: int | None, info: ValidationInfo) -> int | None:
         if count and not info.data.get("logprobs"):
-            raise ValueError("goes with logprobs: true only")
+            raise at_odds("goes with logprobs: true only")
         return count
 
     @property

@@ -9,12 +9,14 @@ from app.api.schemas import Out, Text
 from app.api.speaking_schemas import Answered, OnlyAt, Wish
 
 TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+# several are refused by the view, in a sentence of its own
+OnePrompt = Annotated[list[Text | TokenIds], Field(min_length=1, json_schema_extra={"maxItems": 1})]
 
 
 class CompletionRequest(Wish):
     """A prompt to go on from, in the base model's voice or in the caller's own."""
 
-    prompt: Text | Annotated[list[Text | TokenIds], Field(min_length=1)] | TokenIds = Field(
+    prompt: Text | OnePrompt | TokenIds = Field(
         default="", description="A text, or token ids, or a list of exactly one of these."
     )
     max_tokens: int | None = Field(default=None, ge=1, description="At most so many new tokens; 16 if not given.")

@@ -23,7 +23,11 @@ from app.errors import AppError
 from app.seats import HouseFull, NoSeat
 
 NO_RETRY = {"x-should-retry": "false"}
-_VALIDATION_CODES = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
+_VALIDATION_CODES = {
+    "missing": "missing_required_parameter",
+    "extra_forbidden": "unknown_parameter",
+    "conflicting_parameters": "conflicting_parameters",
+}
 _MESSAGES = {
     404: "There is nothing at this URL. GET /v1/openapi.json lists what there is.",
     405: "This URL does not take that method. GET /v1/openapi.json lists what there is.",
@@ -46,18 +50,28 @@ class ApiError(AppError):
     """One refusal: an HTTP status and the four fields of OpenAI's error object."""
 
     def __init__(
-        self, status: int, message: str, *, code: str, param: str | None = None, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str,
+        param: str | None = None,
+        kind: str | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self._kind = kind
         self.headers = headers or {}
 
     @property
     def kind(self) -> str:
-        """OpenAI's `type`."""
+        """OpenAI's `type`, by status and code where none was given."""
+        if self._kind is not None:
+            return self._kind
         if self.code in ("rate_limit_exceeded", "too_many_requests_at_once"):
             return "requests"
         return "server_error" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
@@ -111,6 +125,10 @@ def _of_storage(error: Exception) -> ApiError | None:
         case stored.NoPublishedVersion():
             message = "This voice has no published version yet: add writing samples and train it, then try again."
             return ApiError(409, message, code="voice_not_trained", param="model", headers=NO_RETRY)
+        case stored.RequestUnderWay():
+            return ApiError(409, str(error), code="idempotency_key_in_use", headers={"Retry-After": "1"})
+        case stored.KeyReused():
+            return ApiError(422, str(error), code="idempotency_key_reused", headers=NO_RETRY)
         case stored.Conflict():
             return ApiError(409, str(error), code="conflict", headers=NO_RETRY)
         case stored.InvalidSample():

@@ -9,14 +9,17 @@ import sys
 
 from apiflask import APIFlask
 
-from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, voices
+from app.api import chat, completions, files, fine_tuning, models, public, samples, tuning_runs, usage, voices
 from app.api.errors import register_error_handlers
 from app.api.forgetting import start_forgetting
 from app.api.gate import register_gate
+from app.api.json_numbers import JsonNumbers
 from app.api.limits import register_limits
 from app.api.openapi import TITLE, configure_openapi
 from app.api.request_log import register_request_log
 from app.api.services import EXTENSION, Services
+from app.api.token_limits import register_token_limits
+from app.api.usage_meter import register_usage
 from app.config import AppConfig
 from app.errors import AppError
 from app.generation.engine import Engine
@@ -88,13 +91,15 @@ def build(services: Services) -> APIFlask:
     app.url_map.merge_slashes = False  # a doubled slash is a 404 in our shape, not a redirect in HTML
     app.config["MAX_CONTENT_LENGTH"] = services.config.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.json = JsonNumbers(app)
     app.extensions[EXTENSION] = services
     configure_openapi(app)
     register_error_handlers(app)
     register_request_log(app)
+    register_usage(app, services.meter)
     register_gate(app)
     register_limits(app, services.config)
+    register_token_limits(app)
     for blueprint in (
         completions.blueprint,
         chat.blueprint,
@@ -105,6 +110,7 @@ def build(services: Services) -> APIFlask:
         fine_tuning.blueprint,
         tuning_runs.of_voice,
         tuning_runs.blueprint,
+        usage.blueprint,
         public.blueprint,
     ):
         app.register_blueprint(blueprint)

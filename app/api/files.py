@@ -7,6 +7,7 @@ from apiflask import APIBlueprint
 from flask import Response, g, request
 
 from app.api import file_schemas as schemas
+from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of
 from app.api.services import caller, services
 from app.config import MULTIPART_BYTES
@@ -38,14 +39,15 @@ def _leave_the_seat(_: BaseException | None) -> None:
 @blueprint.post("")
 @blueprint.input(schemas.NewFile, location="form_and_files", arg_name="body", example={"purpose": "fine-tune"})
 @blueprint.output(schemas.File)
-def create_file(body: schemas.NewFile) -> schemas.File:
+@idempotent
+def create_file(body: schemas.NewFile) -> tuple[schemas.File, int]:
     """Upload a training file."""
     storage, data = services().storage, body.file.read()
     with storage.database.session() as session:
         kept = uploads.add_upload(
             session, storage.keys, user_id=caller().user_id, data=data, filename=body.file.filename or ""
         )
-    return _shown(kept)
+        return keep(session, _shown(kept), 200)
 
 
 @blueprint.get("")

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.api import fine_tuning_schemas as jobs
 from app.api import schemas
 from app.api.errors import missing, refused
+from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of, unknown_after
 from app.api.run_events import event_fields
 from app.api.services import caller, services
@@ -31,7 +32,8 @@ _UNPUBLISHED = (
 @blueprint.post("")
 @blueprint.input(jobs.NewJob, arg_name="body", example=EXAMPLE)
 @blueprint.output(jobs.Job)
-def create_job(body: jobs.NewJob) -> jobs.Job:
+@idempotent
+def create_job(body: jobs.NewJob) -> tuple[jobs.Job, int]:
     """Train a voice on a file: a new one from the base model, or one of yours with the file's samples added."""
     storage, user_id = services().storage, caller().user_id
     with storage.database.reading() as session:
@@ -50,10 +52,10 @@ def create_job(body: jobs.NewJob) -> jobs.Job:
             drafts=drafts,
             seed=body.seed or 0,
         )
-        run_id = run.id
+        answer = keep(session, _shown(session, run), 200)
     if created:
-        enqueue_tuning(run_id)  # the outbox sends it again should the broker be away
-    return _job(run_id)
+        enqueue_tuning(run.id)  # the outbox sends it again should the broker be away
+    return answer
 
 
 @blueprint.get("")

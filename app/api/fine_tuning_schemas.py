@@ -3,13 +3,12 @@ that changes nothing."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from app.api.schemas import Body, Id, Out
+from app.api.schemas import SOMETHING, Body, Id, Out
 
 MAX_SUFFIX_CHARS = 64
 MAX_METADATA = 16
-_NO_NUL = r"^[^\x00]*$"
 
 
 def _only(at: tuple[Any, ...], sentence: str) -> BeforeValidator:
@@ -30,7 +29,9 @@ NoValidationFile = Annotated[
     None, _only((None,), "the newest of the writing is held back and judges the voice; leave this out")
 ]
 NoIntegrations = Annotated[
-    list[Any] | None, _only((None, []), "there are none here; follow the job by its events, and leave this out")
+    list[Any] | None,
+    _only((None, []), "there are none here; follow the job by its events, and leave this out"),
+    WithJsonSchema({"anyOf": [{"type": "array", "maxItems": 0}, {"type": "null"}]}),
 ]
 Supervised = Annotated[
     Literal["supervised"], _only(("supervised",), 'a voice is trained on what its person wrote: say "supervised"')
@@ -39,7 +40,7 @@ MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)]
 Suffix = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_SUFFIX_CHARS, pattern=_NO_NUL, strip_whitespace=True)
+    str, StringConstraints(min_length=1, max_length=MAX_SUFFIX_CHARS, pattern=SOMETHING, strip_whitespace=True)
 ]
 
 

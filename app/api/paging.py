@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from app.api.errors import ApiError, refused
+from app.api.errors import ApiError
 
 
 class HasId(Protocol):
@@ -24,8 +24,8 @@ class Asked(Protocol):
 
 
 def unknown_after() -> ApiError:
-    """400: the list has nothing of this id."""
-    return refused("after must be the id of something in this list.", param="after")
+    """404: the list has nothing of this id."""
+    return ApiError(404, "after must be the id of something in this list.", code="after_not_found", param="after")
 
 
 Item = TypeVar("Item", bound=HasId)

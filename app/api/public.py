@@ -21,6 +21,9 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+
+
 def _answers(description: str, media: str, kind: str = "string") -> dict[int | str, dict[str, Any]]:
     return {200: {"description": description, "content": {media: {"schema": {"type": kind}}}}}
 
@@ -61,7 +64,7 @@ def try_page() -> Response:
 
 
 @blueprint.get("/v1/docs/<name>")
-@blueprint.doc(responses=_answers("The file", "text/*"))
+@blueprint.doc(responses=_answers("The file", "text/*") | {404: {"description": "No such file", "content": _ERROR}})
 def try_asset(name: str) -> Response:
     """The page's own script and style."""
     if name not in ASSET_NAMES:

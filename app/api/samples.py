@@ -3,7 +3,7 @@
 from apiflask import APIBlueprint
 
 from app.api import schemas
-from app.api.errors import refused
+from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of
 from app.api.services import caller, services
 from storage import samples
@@ -32,7 +32,8 @@ def list_samples(voice_id: str, page: schemas.Page) -> schemas.SampleList:
 @blueprint.post("")
 @blueprint.input(schemas.NewSample, arg_name="body", example=EXAMPLE)
 @blueprint.output(schemas.Sample, status_code=201)
-def add_sample(voice_id: str, body: schemas.NewSample) -> schemas.Sample:
+@idempotent
+def add_sample(voice_id: str, body: schemas.NewSample) -> tuple[schemas.Sample, int]:
     """Add a text you wrote."""
     storage, user_id = services().storage, caller().user_id
     with storage.database.session() as session:
@@ -46,7 +47,8 @@ def add_sample(voice_id: str, body: schemas.NewSample) -> schemas.Sample:
             prompt=body.prompt,
             written_on=body.written_on,
         )
-        return _shown(samples.get_sample(session, storage.keys, user_id, voice_id, added.id))
+        made = samples.get_sample(session, storage.keys, user_id, voice_id, added.id)
+        return keep(session, _shown(made), 201)
 
 
 @blueprint.get("/<sample_id>")
@@ -66,8 +68,6 @@ def change_sample(voice_id: str, sample_id: str, body: schemas.SampleChange) -> 
     storage, user_id = services().storage, caller().user_id
     with storage.database.session() as session:
         if "included" in body.model_fields_set:
-            if body.included is None:
-                raise refused("included: say true or false", param="included")
             samples.set_included(session, user_id, voice_id, sample_id, body.included)
         if "prompt" in body.model_fields_set:
             samples.set_prompt(session, storage.keys, user_id, voice_id, sample_id, body.prompt)

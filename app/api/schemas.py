@@ -3,23 +3,28 @@ and a field nobody knows is refused rather than ignored. Times are whole UTC sec
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from storage.text_intake import MAX_PROMPT_CHARS, MAX_TITLE_CHARS
+from storage.text_intake import MAX_CHARS, MAX_PROMPT_CHARS, MAX_TITLE_CHARS, MIN_CHARS
 from storage.voices import MAX_NAME_CHARS
 
 MAX_TEXT_CHARS = 1 << 22
 _NO_NUL = r"^[^\x00]*$"
+SOMETHING = r"^[^\x00]*[^\x00\s][^\x00]*$"  # not only blanks
 
 # A length limit also makes pydantic refuse what JSON can spell and UTF-8 can't: half of a surrogate pair.
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
-Id = Annotated[str, StringConstraints(max_length=200, pattern=_NO_NUL)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
 
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=_NO_NUL, strip_whitespace=True)
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, pattern=SOMETHING, strip_whitespace=True)
 ]
-IsoDate = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+IsoDate = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    WithJsonSchema({"type": "string", "format": "date"}),
+]
 
 
 class Body(BaseModel):
@@ -131,10 +136,19 @@ class NewVoice(Body):
     name: Name
 
 
+def _left_out(value: Any) -> Any:
+    """Of a field that is looked at only where it was sent: the document shows no default."""
+    return Field(default=value, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
 class VoiceChange(Body):
     """What to change of a voice: its name, or the version in use (null switches the voice off)."""
 
-    name: Name | None = None
+    name: Name = _left_out("")
     active_version: int | None = Field(default=None, ge=1)
 
 
@@ -142,7 +156,7 @@ class NewSample(Body):
     """One text the person wrote. `prompt`: what it answered, where there was such a thing. Without one, an instruct
     model makes one when the voice is trained."""
 
-    text: Text
+    text: Annotated[Text, Field(json_schema_extra={"minLength": MIN_CHARS, "maxLength": MAX_CHARS})]
     title: Annotated[str, StringConstraints(max_length=MAX_TITLE_CHARS)] | None = None
     prompt: Prompt | None = None
     written_on: IsoDate | None = Field(default=None, description="ISO date; the newest texts judge the voice.")
@@ -151,7 +165,7 @@ class NewSample(Body):
 class SampleChange(Body):
     """What to change of a sample: whether training uses it, or what it answers (null clears that)."""
 
-    included: bool | None = None
+    included: bool = _left_out(False)
     prompt: Prompt | None = Field(default=None, description="Once set or cleared, none is made in its place.")
 
 
@@ -301,4 +315,33 @@ class TuningEventList(Out):
 
     object: Literal["list"] = "list"
     data: list[TuningEvent]
+    has_more: bool
+
+
+class UsageQuery(Query):
+    """How many days, today among them, and which part of their list."""
+
+    days: int = Field(default=30, ge=1, le=400)
+    after: Annotated[str, StringConstraints(min_length=1, max_length=600, pattern=_NO_NUL)] | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+
+
+class Usage(Out):
+    """What was used on one day, with one key, of one model. Days are in UTC; a request counts on the day it ends."""
+
+    id: str
+    object: Literal["usage"] = "usage"
+    date: str
+    key: str | None = Field(description="null: the writing page, signed in.")
+    model: str | None = Field(description="null: requests that asked for no text, or got none.")
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class UsageList(Out):
+    """Some of what was used, the newest day first."""
+
+    object: Literal["list"] = "list"
+    data: list[Usage]
     has_more: bool

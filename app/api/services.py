@@ -8,6 +8,8 @@ from typing import cast
 from flask import current_app, g
 
 from app.api.prefix_memory import PrefixMemory
+from app.api.token_limits import TokenLimit
+from app.api.usage_meter import UsageMeter
 from app.auth import Caller
 from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
 from app.generation.engine import Engine
@@ -34,8 +36,13 @@ class Services:
     event_streams: Seats = field(
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )
+    meter: UsageMeter = field(init=False)
+    token_limit: TokenLimit = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "meter", UsageMeter(self.storage.database))
+        limit = TokenLimit(self.config.token_limit_per_minute, self.config.rate_limit_url)
+        object.__setattr__(self, "token_limit", limit)
         memory = PrefixMemory(self.config.prefix_memory_mb << 20, self.base.device, self.base.dtype)
         object.__setattr__(self, "prefixes", memory)
 
@@ -53,6 +60,8 @@ class Services:
         """End every open stream and let go of the databases. Called when the process stops."""
         self.stopping.set()
         self.engine.close()
+        self.meter.flush()
+        self.token_limit.close()
         self.storage.close()
 
 

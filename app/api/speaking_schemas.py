@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from app.api.schemas import Body, Id, Out
@@ -25,6 +25,11 @@ MAX_STRENGTH = 2
 MAX_TOP_K = 1000
 
 StopString = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARS)]
+
+
+def at_odds(message: str) -> PydanticCustomError:
+    """Of two fields, each of them good, that contradict each other."""
+    return PydanticCustomError("conflicting_parameters", "{message}", {"message": message})
 
 
 class OnlyAt:
@@ -90,7 +95,7 @@ class Wish(Body):
     @classmethod
     def _of_a_stream(cls, options: StreamOptions | None, info: ValidationInfo) -> StreamOptions | None:
         if options is not None and not info.data.get("stream"):
-            raise ValueError("goes with stream: true only")
+            raise at_odds("goes with stream: true only")
         return options
 
     @property

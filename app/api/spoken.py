@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from flask import Response, jsonify, request
+from flask import Response, g, jsonify, request
 from pydantic import BaseModel as Schema
 
 from app.api.errors import prompt_too_long, refused
@@ -21,6 +21,8 @@ from app.api.server_sent_events import DONE, error_event, event, event_stream
 from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
+from app.api.token_limits import tokens_for
+from app.api.usage_meter import Tally
 from app.callers import hung_up
 from app.generation.errors import PromptTooLong, TooManyAtOnce
 from app.generation.sampling import SamplingParams
@@ -113,12 +115,16 @@ def speak(
         held.enter_context(services().generations.several(caller().user_id, _num_rows(wish)))
         base = services().base
         prompt = read_prompt(base)
+        most = _most_tokens(base, len(prompt), wish, max_tokens)
+        held.enter_context(tokens_for(services().token_limit, caller().user_id, most, g.tally))
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
         stream = held.enter_context(_submit(prompt, params, speaker, wish.num_answers, kind.prompt_param))
         note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength, prefix_from=speaker.origin)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
+        g.tally.model, g.tally.prompt_tokens = speaker.voice_id or speaker.model, len(prompt)
         text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
+        held.callback(_tell, g.tally, text)
         token_texts = services().token_texts if wish.num_logprobs is not None else None
         answer = kind(text, len(prompt), speaker, token_texts)
         if not wish.stream:
@@ -139,11 +145,24 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
         raise refused(message, param=param, code="context_length_exceeded")
 
 
+def _tell(tally: Tally, text: TextStream) -> None:
+    tally.completion_tokens = text.num_tokens
+
+
 def _joined(index: int, pieces: list[TextPiece]) -> TextPiece:
     """One whole answer; without a reason where its caller has gone."""
     reason = pieces[-1].finish_reason if pieces else None
     tokens = tuple(token for piece in pieces for token in piece.tokens)
     return TextPiece("".join(piece.text for piece in pieces), reason, index, tokens)
+
+
+def _most_tokens(base: BaseModel, num_prompt_tokens: int, wish: Wish, max_tokens: int | None) -> int:
+    """What a request may take from its account's tokens. Where nobody said how many to write, no more than a minute's:
+    what fits the context may be beyond any limit."""
+    room = max(0, base.context_length - num_prompt_tokens)
+    if max_tokens is not None:
+        return num_prompt_tokens + wish.num_answers * min(room, max_tokens)
+    return max(num_prompt_tokens, min(num_prompt_tokens + wish.num_answers * room, services().token_limit.size))
 
 
 def _num_rows(wish: Wish) -> int:
@@ -193,7 +212,7 @@ def _submit(
     except PromptTooLong as long:
         raise prompt_too_long(long, prompt_param) from long
     except ValueError as wrong:  # ids that are in no vocabulary
-        raise refused(str(wrong), param=prompt_param) from wrong
+        raise refused(str(wrong), param=prompt_param, code="unknown_token") from wrong
 
 
 def _params(base: BaseModel, wish: Wish, max_tokens: int | None) -> SamplingParams:

@@ -6,12 +6,14 @@ back.
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request
 from sqlalchemy.orm import Session
 
 from app.api import schemas
+from app.api.idempotency import idempotent, keep
 from app.api.paging import unknown_after
 from app.api.run_events import RunEvents, shown_event
 from app.api.server_sent_events import event_stream, follow
@@ -23,6 +25,12 @@ from tuning.celery_app import enqueue_tuning
 
 of_voice = APIBlueprint("voice_runs", __name__, url_prefix="/v1/voices/<voice_id>/tuning_runs", tag="Training")
 blueprint = APIBlueprint("tuning_runs", __name__, url_prefix="/v1/tuning_runs", tag="Training")
+_UNDER_WAY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The one that is under way already",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TuningRun"}}},
+    }
+}
 
 
 @of_voice.get("")
@@ -40,15 +48,16 @@ def list_runs(voice_id: str, page: schemas.Page) -> schemas.TuningRunList:
 @of_voice.post("")
 @of_voice.input(schemas.NewRun, arg_name="body", example={"seed": 0})
 @of_voice.output(schemas.TuningRun, status_code=202)
+@of_voice.doc(responses=_UNDER_WAY)
+@idempotent
 def create_run(voice_id: str, body: schemas.NewRun) -> tuple[schemas.TuningRun, int]:
     """Train a voice on its included samples. While a run of this voice is live, that one is the answer (200)."""
-    database = services().storage.database
-    with database.session() as session:
+    with services().storage.database.session() as session:
         run, created = tuning_runs.request_run(session, user_id=caller().user_id, voice_id=voice_id, seed=body.seed)
+        answer = keep(session, shown(session, run), 202 if created else 200)
     if created:
         enqueue_tuning(run.id)  # the outbox sends it again should the broker be away
-    with database.reading() as session:
-        return shown(session, tuning_runs.get_run(session, caller().user_id, run.id)), 202 if created else 200
+    return answer
 
 
 @blueprint.get("/<run_id>")

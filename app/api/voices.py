@@ -4,7 +4,8 @@ from apiflask import APIBlueprint
 from sqlalchemy.orm import Session
 
 from app.api import schemas
-from app.api.errors import ApiError, refused
+from app.api.errors import ApiError
+from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of
 from app.api.services import caller, services
 from storage import models, reports, samples, voices
@@ -25,10 +26,11 @@ def list_voices(page: schemas.Page) -> schemas.VoiceList:
 @blueprint.post("")
 @blueprint.input(schemas.NewVoice, arg_name="body", example={"name": "Letters"})
 @blueprint.output(schemas.Voice, status_code=201)
-def create_voice(body: schemas.NewVoice) -> schemas.Voice:
+@idempotent
+def create_voice(body: schemas.NewVoice) -> tuple[schemas.Voice, int]:
     """Make a voice."""
     with services().storage.database.session() as session:
-        return shown(session, voices.create_voice(session, caller().user_id, body.name))
+        return keep(session, shown(session, voices.create_voice(session, caller().user_id, body.name)), 201)
 
 
 @blueprint.get("/<voice_id>")
@@ -48,8 +50,6 @@ def change_voice(voice_id: str, body: schemas.VoiceChange) -> schemas.Voice:
     with services().storage.database.session() as session:
         voices.get_voice(session, user_id, voice_id)
         if "name" in body.model_fields_set:
-            if body.name is None:
-                raise refused("name: a voice needs one", param="name")
             voices.rename_voice(session, user_id, voice_id, body.name)
         if "active_version" in body.model_fields_set:
             voices.use_version(session, user_id, voice_id, body.active_version)

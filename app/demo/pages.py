@@ -16,10 +16,10 @@ _SECRET = re.compile(r"\bidl-[A-Za-z0-9_-]{16,}")
 
 @dataclass
 class Form:
-    """A form of a page: where it goes and what its fields hold."""
+    """A form of a page: where it goes and what its fields hold; several boxes may share a name."""
 
     action: str
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, list[str]] = field(default_factory=dict)
 
 
 class _FormReader(HTMLParser):
@@ -34,12 +34,16 @@ class _FormReader(HTMLParser):
         if tag == "form":
             self.forms.append(Form(urljoin(self._address, given.get("action") or "")))
             self._inside = True
-        elif self._inside and tag in ("input", "textarea") and (name := given.get("name")):
-            self.forms[-1].fields[name] = given.get("value") or ""
+        elif self._inside and tag in ("input", "textarea") and (name := given.get("name")) and _is_sent(given):
+            self.forms[-1].fields.setdefault(name, []).append(given.get("value") or "")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._inside = False
+
+
+def _is_sent(given: dict[str, str | None]) -> bool:
+    return given.get("type") != "checkbox" or "checked" in given
 
 
 class Visitor:
@@ -75,7 +79,7 @@ class Visitor:
         reader.feed(shown.text)
         for form in reader.forms:
             if marker in form.fields and form.action.endswith(action):
-                return self._expect(self._browser.post(form.action, data=form.fields | dict(values)))
+                return self._expect(self._browser.post(form.action, data={**form.fields, **values}))
         raise DemoFailed(f"the page {page} has no form with a field {marker!r}")
 
     @staticmethod

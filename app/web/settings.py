@@ -1,16 +1,27 @@
 """A person's account: API keys, password, and leaving for good."""
 
+from collections.abc import Sequence
+
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, users, voices, web_sessions
+from storage import api_keys, clock, samples, usage, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
 DELETE_WORD = "delete"
 MAX_NAME_CHARS = 80
+USAGE_DAYS = 30
+USAGE_LINES = 60
+SCOPES = {  # scope -> what it lets a program do
+    "generate": "Write text with your voices",
+    "samples": "Add, change and delete voices, samples and files",
+    "tuning": "Train voices, and pause and stop trainings",
+    "read": "Look at everything here, your samples' text too",
+}
+NO_SCOPE = "Choose at least one thing that the key may do. No key was made."
 WRONG_PASSWORD = "The present password is not right."  # noqa: S105
 
 
@@ -23,15 +34,23 @@ def account() -> ResponseReturnValue:
 @settings.post("/account/keys")
 def create_key() -> ResponseReturnValue:
     """A new API key. Its secret is on this page and nowhere else, ever."""
-    name = request.form.get("name", "").strip()[:MAX_NAME_CHARS] or "My key"
+    name = request.form.get("name", "").strip()[:MAX_NAME_CHARS]
+    chosen = [scope for scope in api_keys.SCOPES if scope in request.form.getlist("scope")]
+    if not chosen:
+        return account_page(name=name, chosen=chosen, key_error=NO_SCOPE), 422
     try:
         with storage().database.session() as session:
-            key, secret = api_keys.create_key(session, me().id, name)
+            key, secret = api_keys.create_key(session, me().id, name or "My key", chosen)
             owned = voices.list_voices(session, me().id)
     except LimitReached as wrong:
-        return account_page(key_error=str(wrong)), 422
+        return account_page(name=name, chosen=chosen, key_error=str(wrong)), 422
     return render_template(
-        "key.html", key=key, secret=secret, voice=owned[0] if owned else None, base_url=f"{app_config().public_url}/v1"
+        "key.html",
+        key=key,
+        may=chosen,
+        secret=secret,
+        voice=owned[0] if owned else None,
+        base_url=f"{app_config().public_url}/v1",
     )
 
 
@@ -82,11 +101,25 @@ def delete_account() -> ResponseReturnValue:
     return forget(make_response(receipt))
 
 
-def account_page(**errors: str) -> str:
-    """The account page, with what went wrong in one of its forms."""
+def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **errors: str) -> str:
+    """The account page, with what went wrong in one of its forms, and what was typed for a new key."""
     with storage().database.reading() as session:
         keys = api_keys.list_keys(session, me().id)
-    return render_template("account.html", keys=keys, **errors)
+        used = usage.list_usage(session, me().id, days=USAGE_DAYS, limit=USAGE_LINES + 1)
+        voice_names = {voice.id: voice.name for voice in voices.list_voices(session, me().id)}
+    return render_template(
+        "account.html",
+        keys=[(key, api_keys.scopes_of(key)) for key in keys],
+        scopes=SCOPES,
+        name=name,
+        chosen=chosen,
+        used=used[:USAGE_LINES],
+        more_used=len(used) > USAGE_LINES,
+        usage_days=USAGE_DAYS,
+        key_names={key.id: key.name for key in keys} | {usage.PAGES: "the writing page"},
+        voice_names=voice_names,
+        **errors,
+    )
 
 
 def holdings() -> list[tuple[str, int, int, int]]:

@@ -25,8 +25,8 @@ def session_of(storage: Storage, user_id: str) -> str:
 def test_a_key_is_its_owner_until_it_is_revoked(storage: Storage, user_id: str) -> None:
     with storage.database.session() as session:
         key, secret = api_keys.create_key(session, user_id, "laptop")
-    assert authenticate(storage, f"Bearer {secret}") == Caller(user_id, key.id, "key")
-    assert authenticate(storage, f"bearer  {secret} ") == Caller(user_id, key.id, "key")
+    assert authenticate(storage, f"Bearer {secret}") == Caller(user_id, key.id, "key", api_keys.SCOPES)
+    assert authenticate(storage, f"bearer  {secret} ") == Caller(user_id, key.id, "key", api_keys.SCOPES)
     with storage.database.session() as session:
         api_keys.revoke_key(session, user_id, key.id, actor_id=user_id)
     assert authenticate(storage, f"Bearer {secret}") is None
@@ -39,7 +39,7 @@ def test_a_gateway_token_is_its_person_while_they_are_signed_in(storage: Storage
     assert signed_in not in token
     found = authenticate(storage, f"Bearer {token}")
     assert found is not None
-    assert (found.user_id, found.kind) == (user_id, "gateway")
+    assert (found.user_id, found.kind, found.scopes) == (user_id, "gateway", ("generate",))
     with storage.database.session() as session:
         web_sessions.end(session, signed_in)
     assert authenticate(storage, f"Bearer {token}") is None

@@ -25,6 +25,14 @@ def test_what_cannot_be_run_is_refused(env: dict[str, str], named: str) -> None:
         AppConfig.from_env(env)
 
 
+@pytest.mark.parametrize("name", ["IDIOLECT_RATE_LIMIT_PER_MINUTE", "IDIOLECT_TOKEN_LIMIT_PER_MINUTE"])
+def test_a_limit_that_nobody_could_keep_is_refused(name: str) -> None:
+    for wrong in ("0", "-5"):
+        with pytest.raises(ConfigurationError, match=f"{name} must be at least 1"):
+            AppConfig.from_env({name: wrong})
+    assert AppConfig.from_env({name: "7"}) != AppConfig()
+
+
 def test_the_server_has_the_threads_that_are_counted_on() -> None:
     assert server.threads == API_THREADS
     assert AppConfig.from_env({"IDIOLECT_MAX_WAITING": "0"}).max_waiting == 0

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from flask import Flask
 
-from storage import api_keys, clock, prefixes, run_claims, workers
+from storage import api_keys, clock, prefixes, run_claims, usage, workers
 from storage.models import WorkerHeartbeat
 from storage.run_claims import Claim
 from storage.store import Storage
@@ -103,6 +103,9 @@ def old_hand(app: Flask, storage: Storage) -> tuple[Person, str]:
         with storage.database.session() as session:
             api_keys.create_key(session, anna.user.id, "laptop")
             phone, _ = api_keys.create_key(session, anna.user.id, "the old phone that fell into the harbour")
+            counts = {phone.id: usage.Counts(2, 90, 400), usage.PAGES: usage.Counts(5, 210, 1_800)}
+            places = {usage.Place(anna.user.id, usage.today(), key, anna.voice.id): counts[key] for key in counts}
+            usage.add(session, places)
         publish(anna)
     with ago(27), storage.database.session() as session:
         for key in api_keys.list_keys(session, anna.user.id):

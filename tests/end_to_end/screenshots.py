@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, FilePayload, Page
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
-from storage import trials
+from storage import api_keys, trials, usage
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
@@ -149,6 +149,7 @@ def old_hand(album: Album, storage: Storage) -> None:
     add_samples(person)
     publish(person, reduction_pct=4.2, voice_bits_per_char=2.395)
     publish(person)
+    add_usage(person)
     add_report(person, style=STYLES)
     choose_often(storage, person)
     with storage.database.session() as session:
@@ -178,6 +179,21 @@ def old_hand(album: Album, storage: Storage) -> None:
     for number, look in enumerate(LOOKS):
         leaving = join(album.app, storage, f"leaving{number}@example.org")
         album.take("receipt", "/account/delete", leaving, leave, [look])
+
+
+def add_usage(person: Person) -> None:
+    """Two keys, and what they and the writing page were used for."""
+    with person.storage.database.session() as session:
+        laptop, _ = api_keys.create_key(session, person.user.id, "laptop")
+        nightly, _ = api_keys.create_key(session, person.user.id, "nightly letters", ["generate"])
+        places = {
+            (nightly.id, person.voice.id): usage.Counts(1200, 48_000, 96_512),
+            (laptop.id, person.voice.id): usage.Counts(7, 310, 840),
+            (laptop.id, ""): usage.Counts(41),
+            (usage.PAGES, "idiolect-base"): usage.Counts(3, 24, 360),
+        }
+        day = usage.today()
+        usage.add(session, {usage.Place(person.user.id, day, *place): counts for place, counts in places.items()})
 
 
 def choose_often(storage: Storage, person: Person) -> None:

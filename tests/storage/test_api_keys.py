@@ -23,6 +23,22 @@ def test_a_secret_proves_its_owner_and_is_not_stored(storage: Storage) -> None:
         assert secret not in repr(vars(session.scalars(select(ApiKey)).one()))
 
 
+def test_a_key_keeps_the_scopes_it_was_made_with_and_one_from_before_there_were_any_has_all(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        assert api_keys.scopes_of(api_keys.create_key(session, user.id, "all")[0]) == api_keys.SCOPES
+        some, _ = api_keys.create_key(session, user.id, "some", ["read", "generate"])
+        old, _ = api_keys.create_key(session, user.id, "old")
+        session.execute(update(ApiKey).where(ApiKey.id == old.id).values(scopes=None))
+    with storage.database.reading() as session:
+        kept = {key.id: api_keys.scopes_of(key) for key in api_keys.list_keys(session, user.id)}
+    assert kept[some.id] == ("generate", "read")
+    assert kept[old.id] == api_keys.SCOPES
+    for wrong in ([], ["everything"], ["read", "READ"]):
+        with pytest.raises(ValueError, match="one or more"), storage.database.session() as session:
+            api_keys.create_key(session, user.id, "wrong", wrong)
+
+
 @pytest.mark.parametrize("secret", ["", "idl-", "idl-wrong", "sk-other", "\udcff"])
 def test_a_wrong_secret_proves_nobody(storage: Storage, secret: str) -> None:
     user = factories.make_user(storage)

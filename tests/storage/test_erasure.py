@@ -14,6 +14,7 @@ from storage import (
     api_keys,
     audit,
     checkpoints,
+    idempotency,
     outbox,
     prefixes,
     reports,
@@ -22,6 +23,7 @@ from storage import (
     trials,
     tuning_runs,
     uploads,
+    usage,
     users,
     web_sessions,
 )
@@ -51,6 +53,10 @@ def live(storage: Storage) -> tuple[User, Voice]:
         data = json.dumps({"text": texts[0]}).encode()
         uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
+        turn = idempotency.begin(session, storage.keys, user.id, CANARY, CANARY.encode())
+        assert isinstance(turn, idempotency.Turn)
+        idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
+        usage.add(session, {usage.Place(user.id, usage.today(), "key-1", "voice-1"): usage.Counts(1)})
         trials.begin_trial(session, user.id, voice.id, against=None)
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice

@@ -15,12 +15,13 @@ import pytest
 from celery import Celery
 from sqlalchemy import update
 
-from storage import clock, outbox, tuning_runs, workers
+from storage import clock, outbox, tuning_runs, usage, workers
 from storage.models import OutboxMessage, TuningRun, WorkerHeartbeat
 from storage.store import Storage
 from tests.factories import claim_run, first_voice, make_run, make_user
 from tests.servers import Valkey
 from tuning import celery_app as queue
+from tuning import sweeper
 from tuning.config import TuningConfig
 from tuning.sweeper import FORGOTTEN_AFTER_S, LONGEST_INTERVAL_S, Sweeper
 
@@ -188,6 +189,24 @@ def test_a_database_that_is_away_is_met_again_at_the_next_turn(
     shutil.move(tmp_path / "elsewhere.db", tmp_path / "data.db")
     place.sweeper().sweep()
     assert place.queued() == 1
+
+
+def test_what_was_to_be_kept_for_a_while_is_deleted_from_time_to_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = usage.Place(make_user(place.storage).id, "2020-01-01", "key-1", "")
+    watching = place.sweeper()
+
+    def left_after_a_turn() -> bool:
+        with place.storage.database.session() as session:
+            usage.add(session, {old: usage.Counts(1)})
+        watching.sweep()
+        with place.storage.database.reading() as session:
+            return bool(usage.list_usage(session, old.user_id, days=100_000))
+
+    assert [left_after_a_turn(), left_after_a_turn()] == [False, True]
+    monkeypatch.setattr(sweeper, "TIDY_EVERY_S", 0.0)
+    assert not left_after_a_turn()
 
 
 def test_turns_are_quicker_with_a_shorter_lease_and_never_rare(place: Place) -> None:

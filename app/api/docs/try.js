@@ -74,12 +74,14 @@ function parameterField(parameter) {
 function currentRequest() {
   let path = chosen.path;
   const query = new URLSearchParams();
+  const headers = {};
   for (const input of byId("parameters").querySelectorAll("input")) {
     if (input.dataset.place === "path") path = path.replace(`{${input.dataset.name}}`, encodeURIComponent(input.value));
-    else if (input.value !== "") query.set(input.dataset.name, input.value);
+    else if (input.value === "") continue;
+    else if (input.dataset.place === "header") headers[input.dataset.name] = input.value;
+    else query.set(input.dataset.name, input.value);
   }
   const url = new URL(path + (query.size ? `?${query}` : ""), location.origin).href;
-  const headers = {};
   const open = (chosen.operation.security || []).length === 0;
   if (!open) headers.Authorization = `Bearer ${byId("key").value.trim()}`;
   const withBody = !byId("body-label").hidden;

@@ -3,7 +3,7 @@ import re
 import pytest
 from flask import Flask
 
-from storage import api_keys, audit, users
+from storage import api_keys, audit, usage, users
 from storage.errors import KeyErased, NotFound
 from storage.models import AuditEvent
 from storage.store import Storage
@@ -57,6 +57,8 @@ def test_long_lists_come_in_pages_without_gap_or_repeat(
 def test_a_persons_page_shows_figures_keys_voices_and_runs(chief: Person, ada: Person) -> None:
     with ada.storage.database.session() as session:
         key, secret = api_keys.create_key(session, ada.user.id, "laptop")
+        place = usage.Place(ada.user.id, usage.today(), key.id, "the-base-model")
+        usage.add(session, {place: usage.Counts(2, 4321, 99)})
     publish(ada)
     page = chief.browser.get(f"/admin/users/{ada.user.id}").text
     for shown in (
@@ -64,6 +66,9 @@ def test_a_persons_page_shows_figures_keys_voices_and_runs(chief: Person, ada: P
         "3 samples",
         key.hint,
         "laptop",
+        "generate, samples, tuning, read",
+        "the-base-model",
+        "4,321",
         ada.voice.id,
         "version 1",
         "12\N{NO-BREAK SPACE}%",

@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from app.api.factory import create_app
+from app.api.services import EXTENSION
 from app.config import AppConfig
 from app.generation.engine import Engine
 from storage.config import StorageConfig
@@ -65,6 +66,7 @@ def api(api_storage: Storage, base: BaseModel, engine: Engine) -> Iterator[Api]:
     app = create_app(config, api_storage, base, engine)
     with served(app) as url:
         yield Api(url, app, api_storage, base, engine)
+    app.extensions[EXTENSION].meter.flush()
 
 
 @pytest.fixture

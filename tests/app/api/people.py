@@ -1,6 +1,6 @@
 """People of the API's tests: an account, its first voice and a key; and a published version made without training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from apiflask import APIFlask
@@ -75,9 +75,15 @@ class Api:
 def join(storage: Storage) -> Person:
     """Sign up and make a key."""
     user = factories.make_user(storage)
+    voice = factories.first_voice(storage, user)
+    return with_key(storage, Person(user, voice, ""), *api_keys.SCOPES)
+
+
+def with_key(storage: Storage, person: Person, *scopes: str) -> Person:
+    """The same person with another key, which may do just this."""
     with storage.database.session() as session:
-        _, secret = api_keys.create_key(session, user.id, "tests")
-    return Person(user, factories.first_voice(storage, user), secret)
+        _, secret = api_keys.create_key(session, person.user_id, "tests", scopes)
+    return replace(person, key=secret)
 
 
 def write_samples(storage: Storage, person: Person) -> None:

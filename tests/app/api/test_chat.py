@@ -240,15 +240,15 @@ def test_a_conversation_that_the_template_does_not_take_is_refused(
         ({"frequency_penalty": 1}, "frequency_penalty", "invalid_value"),
         ({"logprobs": True}, "logprobs", "logprobs_off"),
         ({"logprobs": True, "top_logprobs": 6}, "top_logprobs", "invalid_value"),
-        ({"top_logprobs": 2}, "top_logprobs", "invalid_value"),
+        ({"top_logprobs": 2}, "top_logprobs", "conflicting_parameters"),
         ({"n": 9}, "n", "invalid_value"),
         ({"voice_strength": 2.1}, "voice_strength", "invalid_value"),
         ({"voice_strength": -1}, "voice_strength", "invalid_value"),
         ({"voice_strength": "1"}, "voice_strength", "invalid_value"),
         ({"n": True}, "n", "invalid_value"),
-        ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "invalid_value"),
+        ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens", "conflicting_parameters"),
         ({"prompt": "x"}, "prompt", "unknown_parameter"),
-        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "conflicting_parameters"),
     ],
 )
 def test_a_field_that_is_wrong_or_would_be_ignored(

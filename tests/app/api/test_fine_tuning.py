@@ -309,8 +309,8 @@ def test_every_run_of_the_person_is_a_job(api: Api, client_of: ClientOf, ann: Pe
     (checkpoint,) = client_of(ann.key).fine_tuning.jobs.checkpoints.list(found.id)
     assert checkpoint.id.startswith("prefix-")
     assert client_of(ben.key).fine_tuning.jobs.list().data == []
-    error_of(api.call(ben, "GET", f"{JOBS}?after={found.id}"), 400)
-    error_of(api.call(ann, "GET", f"{JOBS}/{found.id}/events?after=x"), 400)
+    error_of(api.call(ben, "GET", f"{JOBS}?after={found.id}"), 404)
+    error_of(api.call(ann, "GET", f"{JOBS}/{found.id}/events?after=x"), 404)
     error_of(api.call(ann, "GET", f"{JOBS}?limit=0"), 400)
 
 

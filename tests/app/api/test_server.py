@@ -1,18 +1,23 @@
 """The API role as it is run: gunicorn, its settings, its start and its end."""
 
+import asyncio
 import json
 import os
 import signal
 import socket
+import string
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from app.seats import MAX_GENERATIONS
 from storage.config import StorageConfig
 from storage.schema import upgrade
 from storage.store import Storage
@@ -50,9 +55,11 @@ def environment(config: StorageConfig, model_path: Path | str) -> dict[str, str]
     }
 
 
-def run(config: StorageConfig, model_path: Path | str, port: int = 0, *options: str) -> "subprocess.Popen[str]":
+def run(
+    config: StorageConfig, model_path: Path | str, port: int = 0, *options: str, **settings: str
+) -> "subprocess.Popen[str]":
     command = [*COMMAND, "--bind", f"127.0.0.1:{port}", *options]
-    env = environment(config, model_path)
+    env = environment(config, model_path) | settings
     return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -102,6 +109,82 @@ def running(config: StorageConfig, model_path: Path) -> Iterator[tuple[str, Pers
     yield url, person, process
     process.kill()
     process.communicate()
+
+
+STREAMS = 100
+
+
+@pytest.fixture
+def crowd(config: StorageConfig, tmp_path: Path) -> Iterator[tuple[str, list[Person]]]:
+    """A server with a row for each of a hundred streams, and the people to ask for them. Its model goes round in a ring
+    and has a context that no stream comes to the end of."""
+    long = save_tiny("llama", tmp_path / "tiny", seed=9)
+    described = json.loads((long / "config.json").read_text())
+    (long / "config.json").write_text(json.dumps(described | {"max_position_embeddings": 4096}))
+    upgrade(config)
+    storage = Storage.open(config)
+    people = [join(storage) for _ in range(-(-STREAMS // MAX_GENERATIONS))]
+    storage.close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"IDIOLECT_MAX_NUM_SEQS": str(STREAMS), "IDIOLECT_MAX_WAITING": "0", "IDIOLECT_MAX_CONTEXT": "4096"}
+    process = run(config, long, port, **settings)
+    url = f"http://127.0.0.1:{port}"
+    assert eventually(lambda: process.poll() is None and _answers(url), 90)
+    yield url, people
+    process.kill()
+    process.communicate()
+
+
+def test_a_hundred_streams_go_on_at_once_while_the_health_check_answers(crowd: tuple[str, list[Person]]) -> None:
+    url, people = crowd
+    prompt = next(letter for letter in string.ascii_lowercase if _goes_on(url, people[0], letter))
+    body = {"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 4000, "stream": True}
+
+    async def read() -> tuple[dict[str, Any], list[str]]:
+        limits = httpx.Limits(max_connections=None)
+        async with (
+            httpx.AsyncClient(base_url=url, limits=limits, timeout=PATIENCE_S) as client,
+            AsyncExitStack() as held,
+        ):
+            asked = [
+                client.build_request("POST", "/v1/completions", json=body, headers=people[n // MAX_GENERATIONS].headers)
+                for n in range(STREAMS)
+            ]
+            answers = await asyncio.gather(*(client.send(request, stream=True) for request in asked))
+            for answer in answers:
+                held.push_async_callback(answer.aclose)
+            assert [answer.status_code for answer in answers] == [200] * STREAMS
+            lines = [answer.aiter_lines() for answer in answers]
+            await asyncio.gather(*(anext(one) for one in lines))
+            health = (await client.get("/healthz")).json()
+            refused = await client.post("/v1/completions", json=body, headers=people[-1].headers)
+            assert refused.json()["error"]["code"] == "engine_full"
+            told = await asyncio.gather(*(_next_text(one) for one in lines))
+            assert (await client.get("/healthz")).json()["running"] == STREAMS
+            return health, told
+
+    health, told = asyncio.run(read())
+    assert (health["status"], health["running"]) == ("ok", STREAMS)
+    assert len(told) == STREAMS
+    assert len(set(told)) == 1, "the same was asked of all"
+    assert eventually(lambda: not httpx.get(f"{url}/healthz").json()["running"], PATIENCE_S)
+
+
+def _goes_on(url: str, person: Person, prompt: str) -> bool:
+    """Whether what the model says to this does not end soon: greedily, it then goes round in a ring."""
+    body = {"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 600}
+    answer = httpx.post(f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S)
+    return bool(answer.json()["choices"][0]["finish_reason"] == "length")
+
+
+async def _next_text(lines: AsyncIterator[str]) -> str:
+    """The next piece that has any."""
+    async for line in lines:
+        if line and (text := json.loads(line.removeprefix("data: "))["choices"][0]["text"]):
+            return str(text)
+    raise AssertionError("the stream has ended")
 
 
 def _answers(url: str) -> bool:

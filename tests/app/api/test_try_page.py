@@ -25,6 +25,14 @@ def test_a_request_is_shown_sent_and_answered(api: Api, ann: Person) -> None:
         page.get_by_role("button", name="Send").click()
         page.locator("#output", has_text="[DONE]").wait_for()
         assert page.locator("#status").inner_text() == "200 OK"
+        choose(page, "POST", "/v1/voices")
+        page.get_by_label("Idempotency-Key").fill("first")
+        assert "-H 'Idempotency-Key: first'" in page.locator("#curl").inner_text()
+        for replayed in (False, True):
+            page.get_by_role("button", name="Send").click()
+            page.locator("#output", has_text='"Letters"').wait_for()
+            if replayed:
+                page.locator("#headers", has_text="idempotent-replayed: true").wait_for(state="attached")
         choose(page, "GET", "/v1/voices/{voice_id}")
         assert page.get_by_label("Body").is_hidden()
         page.get_by_label("voice_id").fill(ann.voice_id)

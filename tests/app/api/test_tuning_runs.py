@@ -103,7 +103,7 @@ def test_runs_come_in_pages_newest_first(api: Api, ann: Person) -> None:
     assert (first["has_more"], rest["has_more"]) == (True, False)
     seen = first["data"] + rest["data"]
     assert len({run["id"] for run in seen}) == 3
-    assert error_of(api.call(ann, "GET", f"{path}?after=run-unknown"), 400)["param"] == "after"
+    assert error_of(api.call(ann, "GET", f"{path}?after=run-unknown"), 404)["param"] == "after"
     assert [run["created_at"] for run in seen] == sorted((run["created_at"] for run in seen), reverse=True)
 
 

@@ -1,14 +1,14 @@
 import pytest
 
 from app.web.factory import create_app
-from storage import api_keys, audit, users, voices
+from storage import api_keys, audit, usage, users, voices
 from storage.errors import KeyErased, NotFound
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person, join
 
 
 def test_a_key_is_shown_once_with_examples_for_ones_own_voice(ada: Person, storage: Storage) -> None:
-    page = ada.browser.post("/account/keys", {"name": "laptop"})
+    page = ada.browser.post("/account/keys", {"name": "laptop", "scope": list(api_keys.SCOPES)})
     secret = page.text.split('id="secret">')[1].split("<")[0]
     with storage.database.session() as session:
         found = api_keys.authenticate(session, secret)
@@ -37,9 +37,64 @@ def test_a_revoked_key_says_so_and_stops_working(ada: Person, storage: Storage) 
 
 def test_a_key_can_be_made_before_there_is_any_voice(ada: Person, storage: Storage) -> None:
     voices.delete_voice(storage, ada.user.id, ada.voice.id)
-    page = ada.browser.post("/account/keys", {"name": "laptop"})
+    page = ada.browser.post("/account/keys", {"name": "laptop", "scope": list(api_keys.SCOPES)})
     assert page.status_code == 200
     assert "make one first" in page.text
+
+
+def test_a_key_may_do_what_was_chosen_and_the_list_says_so(ada: Person, storage: Storage) -> None:
+    page = ada.browser.post("/account/keys", {"name": "reader", "scope": ["read", "generate"]})
+    assert "Its scopes: generate, read." in page.text
+    ada.browser.post("/account/keys", {"name": "trainer", "scope": ["tuning"]})
+    with storage.database.reading() as session:
+        made = {key.name: api_keys.scopes_of(key) for key in api_keys.list_keys(session, ada.user.id)}
+    assert made == {"reader": ("generate", "read"), "trainer": ("tuning",)}
+    listed = ada.browser.get("/account").text
+    assert "scopes generate, read<" in listed
+    assert "scopes tuning<" in listed
+    assert ada.browser.get("/account").text.count(" checked>") == len(api_keys.SCOPES)
+
+
+@pytest.mark.parametrize("scopes", [[], ["everything"]])
+def test_a_key_that_may_do_nothing_is_not_made_and_what_was_typed_stays(
+    ada: Person, storage: Storage, scopes: list[str]
+) -> None:
+    page = ada.browser.post("/account/keys", {"name": "laptop", "scope": scopes})
+    assert page.status_code == 422
+    assert "at least one" in page.text
+    assert 'value="laptop"' in page.text
+    assert " checked>" not in page.text
+    with storage.database.reading() as session:
+        assert api_keys.list_keys(session, ada.user.id) == []
+
+
+def test_what_the_keys_were_used_for_is_shown_by_name_to_its_owner_alone(
+    ada: Person, bob: Person, storage: Storage
+) -> None:
+    assert "Nothing yet." in ada.browser.get("/account").text
+    with storage.database.session() as session:
+        key, _ = api_keys.create_key(session, ada.user.id, "laptop")
+        day = usage.today()
+        places = [
+            usage.Place(ada.user.id, day, key.id, ada.voice.id),
+            usage.Place(ada.user.id, day, usage.PAGES, "base"),
+        ]
+        usage.add(session, dict.fromkeys(places, usage.Counts(3, 4321, 765)))
+    page = ada.browser.get("/account").text
+    table = page[page.index("Use of the last") :]
+    for shown in ("laptop", "My voice", "the writing page", "base", "4,321", "765"):
+        assert shown in table
+    assert "Nothing yet." in bob.browser.get("/account").text
+
+
+def test_a_long_list_of_use_is_cut_and_says_so(ada: Person, storage: Storage) -> None:
+    with storage.database.session() as session:
+        places = [usage.Place(ada.user.id, usage.today(), "key-1", f"voice-{number}") for number in range(61)]
+        usage.add(session, dict.fromkeys(places, usage.Counts(1)))
+    page = ada.browser.get("/account").text
+    assert "Only the newest 60 lines" in page
+    assert "voice-59" in page
+    assert page.count("key-1") == 60
 
 
 def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -> None:

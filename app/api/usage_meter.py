@@ -1,0 +1,85 @@
+"""Counts what each request used, and writes the counts down every few seconds: a write for each request would make
+every other writer wait on SQLite. A process that is killed loses what it counted since; nothing is billed by it.
+
+Holds ids and numbers. Knows nothing of what was asked.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from flask import Flask, Response, g
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.api.request_log import log_failure
+from app.auth import Caller
+from storage import usage
+from storage.database import Database
+from storage.usage import Counts, Place
+
+FLUSH_EVERY_S = 5.0
+
+
+@dataclass
+class Tally:
+    """What one request has used so far. model: that wrote the answer; empty while nothing was written."""
+
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class UsageMeter:
+    """The counts of this process that are not in the database yet. Safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counted: dict[Place, Counts] = {}
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def count(self, caller: Caller, tally: Tally) -> None:
+        """Count one request that has ended."""
+        key_id = caller.credential if caller.kind == "key" else usage.PAGES
+        place = Place(caller.user_id, usage.today(), key_id, tally.model)
+        with self._lock:
+            used = Counts(1, tally.prompt_tokens, tally.completion_tokens)
+            self._counted[place] = self._counted.get(place, Counts()) + used
+            if self._timer is None:
+                self._timer = threading.Timer(FLUSH_EVERY_S, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Write everything down. Where the database is away it is kept, and tried again after the next request."""
+        with self._lock:
+            counted, self._counted = self._counted, {}
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if not counted:
+            return
+        try:
+            with self._database.session() as session:
+                usage.add(session, counted)
+        except SQLAlchemyError as away:
+            log_failure(away)
+            with self._lock:
+                for place, counts in counted.items():
+                    self._counted[place] = self._counted.get(place, Counts()) + counts
+
+
+def register_usage(app: Flask, meter: UsageMeter) -> None:
+    """Count every request of a known caller, refused ones too, once its answer has ended. A view that writes text says
+    so in g.tally."""
+
+    def begin() -> None:
+        g.tally = Tally()
+
+    def end(response: Response) -> Response:
+        if "caller" in g:
+            caller, tally = g.caller, g.tally
+            response.call_on_close(lambda: meter.count(caller, tally))
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)

@@ -1,0 +1,86 @@
+"""What people ask of the API: requests and tokens by day, key and model. Numbers only, kept for thirteen months."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import and_, delete, literal, or_, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from storage import clock
+from storage.models import ApiUsage, User
+
+PAGES = "pages"  # in place of a key's id: the writing page, for whoever is signed in
+KEPT_DAYS = 400
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where requests are counted: whose, on which day (ISO date, UTC), with which key, of which model (empty: none)."""
+
+    user_id: str
+    day: str
+    key_id: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+def add(session: Session, counted: Mapping[Place, Counts]) -> None:
+    """Add these to what is there. What somebody did who has been erased meanwhile is left out."""
+    # Rows of users are held first and in one order, as an erasure holds them: neither waits for the other in a ring.
+    asked = {place.user_id for place in counted}
+    held = select(User.id).where(User.id.in_(asked)).order_by(User.id).with_for_update(read=True, key_share=True)
+    present = set(session.scalars(held))
+    rows = [vars(place) | vars(counted[place]) for place in sorted(counted) if place.user_id in present]
+    if not rows:
+        return
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    new = insert(ApiUsage)
+    more = {name: getattr(ApiUsage, name) + new.excluded[name] for name in vars(Counts())}
+    session.execute(new.on_conflict_do_update(index_elements=[*ApiUsage.__table__.primary_key], set_=more), rows)
+
+
+def list_usage(
+    session: Session, user_id: str, *, days: int, after: Place | None = None, limit: int | None = None
+) -> list[ApiUsage]:
+    """What a person asked for today and on the days before, so many in all; the newest day first. after: the last place
+    of the page before."""
+    wanted = select(ApiUsage).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
+    if after is not None:
+        later = tuple_(ApiUsage.key_id, ApiUsage.model) > tuple_(literal(after.key_id), literal(after.model))
+        wanted = wanted.where(or_(ApiUsage.day < after.day, and_(ApiUsage.day == after.day, later)))
+    return list(session.scalars(wanted.order_by(ApiUsage.day.desc(), ApiUsage.key_id, ApiUsage.model).limit(limit)))
+
+
+def forget_old(session: Session) -> None:
+    """Delete what is older than KEPT_DAYS."""
+    session.execute(delete(ApiUsage).where(ApiUsage.day <= _day_before(KEPT_DAYS)))
+
+
+def today() -> str:
+    """The day that requests of now are counted on."""
+    return _today().isoformat()
+
+
+def _today() -> date:
+    return datetime.fromtimestamp(clock.now(), UTC).date()
+
+
+def _day_before(days: int) -> str:
+    return (_today() - timedelta(days=days)).isoformat()
