@@ -29,7 +29,7 @@ from storage.config import StorageConfig
 from storage.store import Storage
 
 START_S, STOP_S = 300.0, 15.0
-UNLIMITED = "1000000"  # requests of one key in a minute
+UNLIMITED = "1000000"  # requests of one key in a minute, and tokens of one account
 _KIB = 1024
 
 
@@ -127,6 +127,7 @@ def _variables(config: StorageConfig) -> dict[str, str]:
         "IDIOLECT_CACHE_URL": config.cache_url,
         "IDIOLECT_RATE_LIMIT_URL": config.cache_url,
         "IDIOLECT_RATE_LIMIT_PER_MINUTE": UNLIMITED,
+        "IDIOLECT_TOKEN_LIMIT_PER_MINUTE": UNLIMITED,
         "IDIOLECT_MASTER_KEY": config.master_key.hex(),
         "PYTHONUNBUFFERED": "1",
     }

@@ -67,10 +67,12 @@ class Reader:
 
 
 async def read_all(asked: dict[str, Any], stop: asyncio.Event) -> Readings:
-    """Every reader of `asked` (host, port, keys: one a reader, body) until told to stop."""
-    readings, body = Readings(), json.dumps(asked["body"]).encode()
-    events = [asyncio.Event() for _ in asked["keys"]]
-    readers = [Reader(asked["host"], asked["port"], key, body) for key in asked["keys"]]
+    """Every reader of `asked` (host, port, asked: key and body of each) until told to stop."""
+    readings = Readings()
+    readers = [
+        Reader(asked["host"], asked["port"], one["key"], json.dumps(one["body"]).encode()) for one in asked["asked"]
+    ]
+    events = [asyncio.Event() for _ in readers]
     tasks = [
         asyncio.create_task(reader.read_on(readings, begun)) for reader, begun in zip(readers, events, strict=True)
     ]
