@@ -2,7 +2,8 @@
 
 Every answer to a known caller carries what is left: x-ratelimit-limit-requests, x-ratelimit-remaining-requests and
 x-ratelimit-reset-requests (a duration such as "7s"); a refusal also carries Retry-After. A dead or frozen Redis costs
-a request less than half a second, once; it is asked again after 1, 2, 4 … 32 seconds.
+a request less than half a second, once; it is asked again after 1, 2, 4 … 32 seconds. Others that were waiting for it
+at that moment are answered uncounted.
 """
 
 import math
@@ -28,6 +29,7 @@ def register_limits(app: Flask, config: AppConfig) -> None:
         application_limits=[f"{config.rate_limit_per_minute} per minute"],
         application_limits_exempt_when=lambda: "caller" not in g,
         in_memory_fallback_enabled=True,
+        swallow_errors=True,  # of requests that wait for a Redis that goes away, only the first one falls back
         storage_uri=_storage_uri(config.rate_limit_url),
         storage_options=_storage_options(config.rate_limit_url),
         strategy="fixed-window",

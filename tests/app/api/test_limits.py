@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,3 +56,14 @@ def test_a_dead_or_frozen_redis_costs_one_short_wait_and_limits_stay(
     assert failed == [Failed(FAULTS[fault], 0.2)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429]
     assert [answer.headers[LEFT] for answer in answers[:5]] == ["4", "3", "2", "1", "0"]
+
+
+def test_requests_that_wait_for_a_redis_that_goes_away_are_answered(
+    api_with: ApiWith, own_valkey: ValkeyServer, ann: Person
+) -> None:
+    app = api_with(AppConfig(rate_limit_url=f"unix://{own_valkey.socket}"))
+    assert app.call(ann, "GET", "/v1/models").status_code == 200
+    own_valkey.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: app.call(ann, "GET", "/v1/models"), range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
