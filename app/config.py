@@ -27,6 +27,7 @@ class AppConfig:
     public_url: where people reach the web role (IDIOLECT_PUBLIC_URL); https makes cookies Secure.
     api_url: where the web role's gateway reaches the API role (IDIOLECT_API_URL).
     max_num_seqs: answers that decode together in one batch (IDIOLECT_MAX_NUM_SEQS).
+    kv_cache_mb: MiB for their keys and values at most, 0 for as much as that many take (IDIOLECT_KV_CACHE_MB).
     max_waiting: answers that may wait for a row before new ones get 503 (IDIOLECT_MAX_WAITING); with the rows and
         API_EVENT_STREAMS it must stay below API_THREADS, so that the health check always finds one.
     prefix_memory_mb: MiB of opened prefixes that an API process holds for the next requests, on the model's device
@@ -43,8 +44,9 @@ class AppConfig:
 
     public_url: str = "http://127.0.0.1:8000"
     api_url: str = "http://127.0.0.1:8001"
-    max_num_seqs: int = 32
-    max_waiting: int = 96
+    max_num_seqs: int = 64
+    kv_cache_mb: int = 0
+    max_waiting: int = 64
     prefix_memory_mb: int = 256
     max_body_bytes: int = 4 * 1024 * 1024
     rate_limit_per_minute: int = 600
@@ -66,10 +68,14 @@ class AppConfig:
             raise ConfigurationError(f"IDIOLECT_LOGPROBS must be on or off, not {self.logprobs!r}")
         if self.trusted_proxies < 0:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
-        if self.max_waiting < 0:
-            raise ConfigurationError(f"IDIOLECT_MAX_WAITING must be 0 or more, not {self.max_waiting}")
-        if self.prefix_memory_mb < 0:
-            raise ConfigurationError(f"IDIOLECT_PREFIX_MEMORY_MB must be 0 or more, not {self.prefix_memory_mb}")
+        at_least_nothing = {
+            "IDIOLECT_MAX_WAITING": self.max_waiting,
+            "IDIOLECT_KV_CACHE_MB": self.kv_cache_mb,
+            "IDIOLECT_PREFIX_MEMORY_MB": self.prefix_memory_mb,
+        }
+        for name, value in at_least_nothing.items():
+            if value < 0:
+                raise ConfigurationError(f"{name} must be 0 or more, not {value}")
         if self.max_num_seqs + self.max_waiting >= API_THREADS - API_EVENT_STREAMS:
             raise ConfigurationError(
                 f"IDIOLECT_MAX_NUM_SEQS and IDIOLECT_MAX_WAITING must be less than {API_THREADS - API_EVENT_STREAMS} "
@@ -98,6 +104,7 @@ class AppConfig:
             public_url=(env.get("IDIOLECT_PUBLIC_URL", "") or cls.public_url).rstrip("/"),
             api_url=(env.get("IDIOLECT_API_URL", "") or cls.api_url).rstrip("/"),
             max_num_seqs=_whole(env, "IDIOLECT_MAX_NUM_SEQS", cls.max_num_seqs),
+            kv_cache_mb=_whole(env, "IDIOLECT_KV_CACHE_MB", cls.kv_cache_mb),
             max_waiting=_whole(env, "IDIOLECT_MAX_WAITING", cls.max_waiting),
             prefix_memory_mb=_whole(env, "IDIOLECT_PREFIX_MEMORY_MB", cls.prefix_memory_mb),
             max_body_bytes=_whole(env, "IDIOLECT_MAX_BODY_BYTES", cls.max_body_bytes),

@@ -51,7 +51,7 @@ def rooms_without_torch_take_only_the_queue_from_tuning(module: Module) -> Breac
 
 
 def only_the_api_imports_generation(module: Module) -> Breaches:
-    if not module.within("app.api", "app.generation"):
+    if not module.within("app.api", "app.generation", "benchmarks"):
         yield from _imported(module, "app.generation")
 
 

@@ -20,7 +20,8 @@ class TuningConfig:
     base_model: Hugging Face id or local path (IDIOLECT_BASE_MODEL; default: the bundled model).
     base_model_name: what /v1/models calls it (IDIOLECT_BASE_MODEL_NAME; default: the id, or the folder's name).
     device: "auto" (CUDA if there is one, else CPU), "cpu", "cuda", "cuda:1" … (IDIOLECT_DEVICE).
-    dtype: of the weights (IDIOLECT_DTYPE); "auto" is float32 on a CPU and bfloat16 elsewhere.
+    dtype: of the weights (IDIOLECT_DTYPE); "auto" is float32 on a CPU and bfloat16 elsewhere, and for answers bfloat16
+        on a CPU that multiplies it natively.
     num_threads: torch threads of one process, 0 for torch's own choice (IDIOLECT_NUM_THREADS).
     broker_url: the Redis-protocol server of the queue (IDIOLECT_BROKER_URL).
     max_context: positions served at most, prefix included; the model's own limit where that is less

@@ -21,8 +21,9 @@ from app.api.services import EXTENSION, Services
 from app.api.token_limits import register_token_limits
 from app.api.usage_meter import register_usage
 from app.config import AppConfig
-from app.errors import AppError
+from app.errors import AppError, ConfigurationError
 from app.generation.engine import Engine
+from app.generation.errors import CacheTooSmall
 from app.memory_request import MemoryRequest
 from storage.config import StorageConfig
 from storage.errors import StorageError
@@ -31,9 +32,11 @@ from storage.store import Storage
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.errors import TuningError
+from tuning.precision import for_serving
 from tuning.registration import register
 
 VERSION = "1"
+MIB = 1024 * 1024
 CANNOT_START = 4  # gunicorn stops at this exit status of a worker instead of starting it again and again
 
 
@@ -52,11 +55,11 @@ def create_app(
     try:
         config = config or AppConfig.from_env()
         storage = storage or open_storage()
-        base = base or load_base_model(TuningConfig.from_env())
+        base = base or load_base_model(for_serving(TuningConfig.from_env()))
+        services = Services(config, storage, base, engine or _started_engine(base, config))
     except (AppError, StorageError, TuningError) as wrong:
         print(f"idiolect api: {' '.join(str(wrong).split())}", file=sys.stderr, flush=True)
         raise SystemExit(CANNOT_START) from None
-    services = Services(config, storage, base, engine or _started_engine(base, config))
     register(services.storage, services.base)
     if engine is None:
         start_forgetting(services)
@@ -72,7 +75,15 @@ def open_storage() -> Storage:
 
 
 def _started_engine(base: BaseModel, config: AppConfig) -> Engine:
-    engine = Engine(base, max_num_seqs=config.max_num_seqs, max_waiting=config.max_waiting)
+    try:
+        engine = Engine(
+            base,
+            max_num_seqs=config.max_num_seqs,
+            max_waiting=config.max_waiting,
+            kv_cache_bytes=config.kv_cache_mb * MIB or None,
+        )
+    except CacheTooSmall as small:
+        raise ConfigurationError(f"IDIOLECT_KV_CACHE_MB must be at least {-(-small.needed // MIB)}: {small}") from small
     engine.start()
     return engine
 

@@ -205,7 +205,7 @@ def _submit(
     prompt: list[int], params: SamplingParams, speaker: Speaker, count: int, prompt_param: str
 ) -> GenerationStream:
     try:
-        return services().engine.submit(prompt, params, speaker.prefix, count)
+        return services().engine.submit(prompt, params, speaker.prefix, count, owner=caller().user_id)
     except TooManyAtOnce as many:
         param = "n" if count > 1 else "voice_strength"
         raise refused(f"{param}: {many}", param=param) from many

@@ -1,7 +1,7 @@
 """The inference engine: one thread that owns the model, and the door through which requests come in.
 
-A step caches the next prompts (never more than a chunk), then decodes one token for every running request, each row
-with its own prefix. Requests join and leave between steps. Knows no HTTP, no database and no text.
+A step reads the next prompts (never more than a chunk) and writes one token of every running answer, each row with its
+own prefix. Requests join and leave between steps. Knows no HTTP, no database and no text.
 """
 
 import logging
@@ -11,10 +11,16 @@ from threading import Condition, Thread
 
 from torch import Tensor
 
-from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, TooManyAtOnce, WrongPrefix
-from app.generation.kv_cache import KVCache
+from app.generation.errors import (
+    EngineClosed,
+    EngineFailed,
+    EngineFull,
+    PromptTooLong,
+    TooManyAtOnce,
+    WrongPrefix,
+)
 from app.generation.logprobs import Logprobs, logprobs
-from app.generation.model_runner import ModelRunner
+from app.generation.model_runner import runner_for
 from app.generation.sampling import SamplingParams, followed, sample
 from app.generation.scheduler import Scheduler
 from app.generation.sequence import Events, GenerationStream, Sequence
@@ -23,8 +29,9 @@ from tuning.prefix import Prefix
 
 logger = logging.getLogger(__name__)
 
-# So many prompt tokens take about as long as one decode step of a full batch.
-PREFILL_CHUNK_CPU, PREFILL_CHUNK_ACCELERATOR = 64, 512
+# Prompt tokens that a step may read, and so many more for each row that writes. On a processor that is about as long as
+# the rest of the step takes (docs/serving.md); an accelerator's step takes its time whatever is in it.
+CHUNK_CPU, CHUNK_ACCELERATOR = (64, 4), (512, 0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,10 @@ class Engine:
 
     max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
-    prefill_chunk: prompt tokens cached between two decode steps (default: 64 on a CPU, 512 elsewhere).
+    kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
+    prefill_chunk: prompt tokens read in a step (default: on a CPU 64 and 4 for each row that writes, 512 elsewhere).
+
+    Raises CacheTooSmall, and ValueError for a model whose attention takes no masks.
     """
 
     def __init__(
@@ -62,16 +72,17 @@ class Engine:
         max_num_seqs: int,
         max_waiting: int,
         max_model_len: int | None = None,
+        kv_cache_bytes: int | None = None,
         prefill_chunk: int | None = None,
     ) -> None:
         self._base = base
         self._vocabulary = range(base.model.get_input_embeddings().num_embeddings)
         self._max_waiting = max_waiting
         capacity = min(base.context_length, max_model_len or base.context_length)
-        self._cache = KVCache(base.layer_shapes, max_num_seqs, capacity, base.dtype, base.device)
-        self._runner = ModelRunner(base, self._cache)
-        default_chunk = PREFILL_CHUNK_CPU if base.device.type == "cpu" else PREFILL_CHUNK_ACCELERATOR
-        self._scheduler = Scheduler(self._cache, prefill_chunk or default_chunk)
+        self._runner = runner_for(base, max_num_seqs, capacity, kv_cache_bytes)
+        self._cache = self._runner.cache
+        chunk = CHUNK_CPU if base.device.type == "cpu" else CHUNK_ACCELERATOR
+        self._scheduler = Scheduler(self._cache, *((prefill_chunk, 0) if prefill_chunk else chunk))
         self._door = Condition()  # guards the five below, which callers' threads touch too
         self._arrived: deque[Sequence] = deque()
         self._num_open = 0
@@ -99,12 +110,19 @@ class Engine:
             thread.join()
 
     def submit(
-        self, prompt_token_ids: list[int], params: SamplingParams, prefix: Prefix | None, count: int = 1
+        self,
+        prompt_token_ids: list[int],
+        params: SamplingParams,
+        prefix: Prefix | None,
+        count: int = 1,
+        *,
+        owner: str = "",
     ) -> GenerationStream:
         """Ask for an answer to a prompt, in the voice of a prefix or, with None, of the base model. From any thread.
 
-        count: so many independent answers, each with a row of its own; all of them get a place, or none. A voice that
-        is followed by another strength than 0 or 1 takes a second row for each.
+        count: so many independent answers, each with a row of its own; all of them get a place, or none. The prompt is
+        read once. A voice that is followed by another strength than 0 or 1 takes a second row for each.
+        owner: whose request it is; those who wait take turns by owner.
 
         Raises EngineFull, TooManyAtOnce, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a
         prompt that is empty or holds ids that the model does not know.
@@ -113,8 +131,11 @@ class Engine:
         prefix = prefix if params.voice_strength else None
         room, events = self._check(prompt_token_ids, prefix), Events()
         sequences = [
-            Sequence(prompt_token_ids, params.of_answer(index), prefix, room, index, events) for index in range(count)
+            Sequence(prompt_token_ids, params.of_answer(index), prefix, room, index, events, owner)
+            for index in range(count)
         ]
+        for sequence in sequences:
+            sequence.kin = sequences
         rows, rows_of_one = sum(len(sequence.rows) for sequence in sequences), len(sequences[0].rows)
         places = self._cache.max_num_seqs + self._max_waiting
         if rows > places or rows_of_one > self._cache.max_num_seqs:
@@ -188,14 +209,15 @@ class Engine:
         for sequence in self._scheduler.drop_cancelled():
             self._leave(sequence)
             sequence.end()
-        if batch := self._scheduler.next_prefill():
-            logits = self._runner.prefill(batch)
-            done = [row for row, (sequence, _) in enumerate(batch) if sequence.num_prompt_left == 0]
-            for row in done:
-                self._scheduler.start_decoding(batch[row][0])
-            self._choose(logits[done], [batch[row][0] for row in done])
-        if decoding := self._scheduler.decoding:
-            self._choose(self._runner.decode(decoding), decoding)
+        reading = self._scheduler.next_parts()
+        writing = self._scheduler.writing
+        if reading or writing:
+            logits = self._runner.run(writing, reading)
+            sequences = [*writing, *(sequence for sequence, _ in reading)]
+            through = [place for place, sequence in enumerate(sequences) if sequence.num_prompt_left == 0]
+            if len(through) < len(sequences):
+                logits, sequences = logits[through], [sequences[place] for place in through]
+            self._choose(logits, sequences)
         self._steps += 1
 
     def _choose(self, logits: Tensor, sequences: list[Sequence]) -> None:

@@ -5,6 +5,7 @@ EngineError
 ├── TooManyAtOnce     so many answers to one request can't be taken, however empty the engine is
 ├── PromptTooLong     the prompt and its prefix leave no room to answer; carries `limit` and `given`
 ├── WrongPrefix       this prefix was trained for another base model
+├── CacheTooSmall     the memory that is given holds not one row; carries `needed`
 ├── EngineClosed      the engine was shut down, before or during the answer
 └── EngineFailed      the engine's loop broke; it serves nothing until its process is started again
 """
@@ -36,6 +37,14 @@ class PromptTooLong(EngineError):
 
 class WrongPrefix(EngineError):
     """This prefix was trained for another base model."""
+
+
+class CacheTooSmall(EngineError):
+    """The memory that is given holds not one row. needed: bytes of a row."""
+
+    def __init__(self, needed: int, positions: int) -> None:
+        super().__init__(f"The keys and values of one answer take {needed} bytes ({positions} positions).")
+        self.needed = needed
 
 
 class EngineClosed(EngineError):

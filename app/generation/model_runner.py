@@ -1,97 +1,291 @@
-"""The forward passes: prompts into the cache, and one token for every running row.
+"""The forward passes: a token for every row that writes, and the next tokens of prompts, into the cache.
 
-Owns the call of the frozen model, with positions and mask of its own for each row. Knows no sampling, no scheduling and
-nothing of who asks. Works for every decoder that attends through the `Cache` and takes a 4D mask and position ids.
+Owns the call of the frozen model, with positions and mask of its own for each row. Two ways: packed, one pass over all
+tokens one behind the other (processors; app.generation.packed_attention), and padded, through whatever back end the
+model has, as long as it takes masks (accelerators, and families that the packed way does not fit). Knows no sampling,
+no scheduling and nothing of who asks.
 """
 
 import inspect
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from collections.abc import Sequence as Many
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
-from app.generation.kv_cache import KVCache
+from app.generation.bag_attention import Bags
+from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer, Window
+from app.generation.packed_attention import NAME, Packing, Part, Singles
+from app.generation.sampling import SamplingParams
 from app.generation.sequence import Sequence
 from tuning.base_model import BaseModel
 
-MASKED_ATTENTION = ("sdpa", "eager")  # the back ends that take a mask of our own
+logger = logging.getLogger(__name__)
+
+MASKED_ATTENTION = ("sdpa", "eager", NAME)  # the back ends that take a mask of our own
+# Numbers of one layer: reading so many takes as long as calling the kernels once more; and so many stay near the cores.
+SPARED_NUMBERS, GROUP_NUMBERS = 2**18, 2**20
+TRIAL_POSITIONS = 8
+TOLERANCE = {2: 0.05, 4: 1e-3, 8: 1e-6}  # of the largest logit, by bytes of a number
+Parts = Many[tuple[Sequence, int]]  # prompts, and how many tokens of each come next
 
 
-class ModelRunner:
-    """Runs the base model on rows of the cache. Raises ValueError for an attention back end that takes no 4D mask."""
+class ModelRunner(ABC):
+    """Runs the base model on rows of its `cache`."""
 
     def __init__(self, base: BaseModel, cache: KVCache) -> None:
-        attention = getattr(base.model.config, "_attn_implementation", "eager")
-        if attention not in MASKED_ATTENTION:
-            raise ValueError(
-                f"the engine needs an attention back end that takes masks ({' or '.join(MASKED_ATTENTION)}), "
-                f"not {attention!r}: load the model with attn_implementation='sdpa'"
-            )
         self._model = base.model
         self._device = base.device
         self._dtype = base.dtype
-        self._cache = cache
+        self.cache = cache
         self._columns = torch.arange(cache.capacity, device=base.device)
-        takes_choice = "logits_to_keep" in inspect.signature(base.model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if takes_choice else {}
+        self._chooses = "logits_to_keep" in inspect.signature(base.model.forward).parameters
 
-    @torch.inference_mode()
-    def prefill(self, batch: Many[tuple[Sequence, int]]) -> Tensor:
-        """Cache the next tokens of prompts in neighbouring rows, each as many as is said.
+    @abstractmethod
+    def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
+        """Cache the last token of each that writes, and the next tokens of each that reads.
 
-        Returns [rows, vocabulary]: the logits after each one's last token. Shorter parts are padded on the left.
+        Returns [writing + reading, vocabulary]: the logits after each one's last token that is cached now.
         """
-        longest = max(size for _, size in batch)
-        token_ids, positions, targets = [], [], []
-        for sequence, size in batch:
-            padding, places = longest - size, list(range(sequence.length, sequence.length + size))
-            token_ids.append([0] * padding + sequence.next_prompt_tokens(size))
-            positions.append([0] * padding + places)
-            targets.append([self._cache.scratch] * padding + places)
-            sequence.length += size
-        return self._forward([sequence for sequence, _ in batch], token_ids, positions, targets)
-
-    @torch.inference_mode()
-    def decode(self, sequences: Many[Sequence]) -> Tensor:
-        """Cache the last token of each of these neighbouring rows; [rows, vocabulary] logits of the next ones."""
-        token_ids = [[sequence.last_token_id] for sequence in sequences]
-        positions = [[sequence.length] for sequence in sequences]
-        for sequence in sequences:
-            sequence.length += 1
-        return self._forward(sequences, token_ids, positions, positions)
-
-    def _forward(
-        self,
-        sequences: Many[Sequence],
-        token_ids: list[list[int]],
-        positions: list[list[int]],
-        targets: list[list[int]],
-    ) -> Tensor:
-        first = sequences[0].row
-        assert first is not None, "only running requests are run"
-        places = self._tensor(positions)
-        length = max(sequence.length for sequence in sequences)
-        written = places if targets is positions else self._tensor(targets)
-        self._cache.open(first, first + len(sequences), written, length)
-        logits: Tensor = self._model(
-            input_ids=self._tensor(token_ids),
-            position_ids=places,
-            attention_mask=self._mask(places, length),
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._last_only,
-        ).logits
-        return logits[:, -1]
 
     def _mask(self, positions: Tensor, length: int) -> Tensor:
-        """[rows, 1, new tokens, length]: 0 where a row's column lies at or before the token, else the lowest number.
+        """[…] positions -> […, length]: 0 where a column lies at or before the position, else the lowest number.
 
         Rows are filled from column 0 without gaps, so that one comparison is causality and the row's own end at once.
         """
-        hidden = self._columns[:length] > positions[:, None, :, None]
+        hidden = self._columns[:length] > positions[..., None]
         return torch.zeros(hidden.shape, dtype=self._dtype, device=self._device).masked_fill_(
             hidden, torch.finfo(self._dtype).min
         )
 
-    def _tensor(self, numbers: list[list[int]]) -> Tensor:
+    def _tensor(self, numbers: list[int] | list[list[int]]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self._device)
+
+
+class PaddedRunner(ModelRunner):
+    """Through the model's own attention: one pass for all rows that write, one or a few for those that read.
+
+    Raises ValueError for an attention back end that takes no 4D mask.
+    """
+
+    def __init__(self, base: BaseModel, cache: KVCache) -> None:
+        super().__init__(base, cache)
+        attention = getattr(base.model.config, "_attn_implementation", "eager")
+        if attention not in MASKED_ATTENTION:
+            raise ValueError(
+                f"the engine needs an attention back end that takes masks (sdpa or eager), not {attention!r}: load the "
+                "model with attn_implementation='sdpa'"
+            )
+
+    @torch.inference_mode()
+    def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
+        """See ModelRunner."""
+        found = [self._write(writing)] if writing else []
+        order: list[int] = []
+        for group in _of_like_size(reading):
+            found.append(self._read([reading[place] for place in group]))
+            order += group
+        logits = torch.cat(found)
+        if order == sorted(order):
+            return logits
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return logits[[*range(len(writing)), *(len(writing) + place for place in back)]]
+
+    def _write(self, writing: Many[Sequence]) -> Tensor:
+        """All rows up to the last that writes; what the others get goes to their scratch, and nobody looks at it."""
+        rows = [_row_of(sequence) for sequence in writing]
+        token_ids, positions = [0] * (max(rows) + 1), [0] * (max(rows) + 1)
+        targets = [self.cache.scratch] * (max(rows) + 1)
+        for row, sequence in zip(rows, writing, strict=True):
+            token_ids[row], positions[row], targets[row] = sequence.last_token_id, sequence.length, sequence.length
+            sequence.length += 1
+        length = max(sequence.length for sequence in writing)
+        all_rows = torch.arange(len(token_ids), device=self._device)[:, None]
+        seen = (slice(len(token_ids)), slice(None), slice(length))
+        window = Window(all_rows, self._tensor(targets)[:, None], seen, length)
+        logits = self._forward(self._tensor(token_ids)[:, None], self._tensor(positions)[:, None], window)
+        return logits if rows == list(range(len(rows))) else logits[rows]
+
+    def _read(self, reading: Parts) -> Tensor:
+        """Shorter parts are padded on the left."""
+        longest = max(size for _, size in reading)
+        token_ids, positions, targets = [], [], []
+        for sequence, size in reading:
+            padding, places = longest - size, list(range(sequence.length, sequence.length + size))
+            token_ids.append([0] * padding + sequence.next_prompt_tokens(size))
+            positions.append([0] * padding + places)
+            targets.append([self.cache.scratch] * padding + places)
+            sequence.length += size
+        rows = self._tensor([_row_of(sequence) for sequence, _ in reading])
+        length = max(sequence.length for sequence, _ in reading)
+        window = Window(rows[:, None], self._tensor(targets), (rows, slice(None), slice(length)), length)
+        return self._forward(self._tensor(token_ids), self._tensor(positions), window)
+
+    def _forward(self, token_ids: Tensor, positions: Tensor, window: Window) -> Tensor:
+        """[rows, new tokens] -> [rows, vocabulary], after each row's last."""
+        self.cache.open(window)
+        logits: Tensor = self._model(
+            input_ids=token_ids,
+            position_ids=positions,
+            attention_mask=self._mask(positions, window.length)[:, None],
+            past_key_values=self.cache,
+            use_cache=True,
+            **({"logits_to_keep": 1} if self._chooses else {}),
+        ).logits
+        return logits[:, -1]
+
+
+class PackedRunner(ModelRunner):
+    """One pass over all tokens of a step, one behind the other. From then on the model has the packed back end, which
+    does for everybody else what `sdpa` does.
+
+    Raises ValueError for a model that takes no attention back end from outside.
+    """
+
+    def __init__(self, base: BaseModel, cache: KVCache) -> None:
+        super().__init__(base, cache)
+        self._bagged = isinstance(cache.rows[0], ChunkedLayer)
+        of_a_position = max(heads * head_dim for heads, head_dim in base.layer_shapes)
+        self._spared, self._group = SPARED_NUMBERS // (2 * of_a_position), GROUP_NUMBERS // of_a_position
+        room = max(self._group, cache.capacity) * of_a_position
+        self._room = torch.empty(room, dtype=self._dtype, device=self._device)
+        base.model.set_attn_implementation(NAME)
+        if base.model.config._attn_implementation != NAME:
+            raise ValueError(f"{type(base.model).__name__} takes no attention back end from outside")
+        # A model that is handed a mask of four dimensions makes none; the packed back end does not look at it.
+        self._no_mask = torch.zeros(1, 1, 1, 1, dtype=self._dtype, device=self._device)
+
+    @torch.inference_mode()
+    def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
+        """See ModelRunner."""
+        asked = [(sequence, [sequence.last_token_id]) for sequence in writing]
+        asked += [(sequence, sequence.next_prompt_tokens(size)) for sequence, size in reading]
+        # Singles first, the longest in front, since those of like length are computed together.
+        order = sorted(range(len(asked)), key=lambda place: (len(asked[place][1]) > 1, -asked[place][0].length))
+        laid = [asked[place] for place in order]
+        token_ids = [token_id for _, tokens in laid for token_id in tokens]
+        rows = [_row_of(sequence) for sequence, tokens in laid for _ in tokens]
+        positions = [sequence.length + step for sequence, tokens in laid for step in range(len(tokens))]
+        places = self._tensor(positions)
+        for sequence, tokens in laid:
+            sequence.length += len(tokens)
+        ends = list(accumulate(len(tokens) for _, tokens in laid))
+        of_place = {place: end - 1 for place, end in zip(order, ends, strict=True)}
+        self.cache.open(Window(self._tensor([rows]), places[None], ..., max(positions) + 1))
+        return self._forward(
+            self._tensor([token_ids]),
+            places[None],
+            self._packing(laid, places),
+            self._tensor([of_place[place] for place in range(len(asked))]),
+        )
+
+    def _packing(self, laid: list[tuple[Sequence, list[int]]], places: Tensor) -> Packing:
+        singles = [sequence for sequence, tokens in laid if len(tokens) == 1]
+        first, parts = len(singles), []
+        for sequence, tokens in laid[len(singles) :]:
+            end = first + len(tokens)
+            parts.append(Part(_row_of(sequence), first, self._mask(places[first:end], sequence.length)))
+            first = end
+        if not self._bagged or not singles:
+            return Packing(None, 0, tuple(self._singles(singles, places)), tuple(parts), self._room)
+        rows = self._tensor([_row_of(sequence) for sequence in singles])
+        return Packing(Bags(rows, places[: len(singles)] + 1), len(singles), (), tuple(parts), self._room)
+
+    def _singles(self, singles: list[Sequence], places: Tensor) -> Iterator[Singles]:
+        for first, last in self._cuts([sequence.length for sequence in singles]):
+            rows = self._tensor([_row_of(sequence) for sequence in singles[first:last]])
+            yield Singles(rows, first, self._mask(places[first:last], singles[first].length))
+
+    def _cuts(self, lengths: list[int]) -> Iterator[tuple[int, int]]:
+        """Ranges of falling lengths, each with little to compute in vain and no more than there is room for."""
+        first = padding = 0
+        for place, length in enumerate(lengths):
+            padding += lengths[first] - length
+            if padding > self._spared or (place + 1 - first) * lengths[first] > max(self._group, lengths[first]):
+                yield first, place
+                first, padding = place, 0
+        if lengths:
+            yield first, len(lengths)
+
+    def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
+        """[1, tokens] -> [kept, vocabulary]."""
+        logits: Tensor = self._model(
+            input_ids=token_ids,
+            position_ids=positions,
+            attention_mask=self._no_mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            packing=packing,
+            **({"logits_to_keep": kept} if self._chooses else {}),
+        ).logits[0]
+        return logits if self._chooses else logits[kept]
+
+
+def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: int | None = None) -> ModelRunner:
+    """With a cache of so many rows of so many positions, or as many as fit in most_bytes. The packed way on a
+    processor, where it computes what the model itself does; else the padded one.
+
+    Raises CacheTooSmall, and ValueError where neither way fits.
+    """
+
+    def cache(layer: type[RowLayer]) -> KVCache:
+        fitting = KVCache.rows_in(most_bytes, base.layer_shapes, capacity, base.dtype, layer) if most_bytes else 10**6
+        return KVCache(base.layer_shapes, min(max_num_seqs, fitting), capacity, base.dtype, base.device, layer)
+
+    own = getattr(base.model.config, "_attn_implementation", "eager")
+    if base.device.type == "cpu" and own in MASKED_ATTENTION:
+        layer = ChunkedLayer if _has_keys_for_each_head(base) else RowLayer
+        if _fits(base, layer):
+            return PackedRunner(base, cache(layer))
+        base.model.set_attn_implementation(own)
+    return PaddedRunner(base, cache(RowLayer))
+
+
+def _fits(base: BaseModel, layer: type[RowLayer]) -> bool:
+    """Whether the packed way computes what the model itself does."""
+    trial = KVCache(base.layer_shapes, 2, TRIAL_POSITIONS, base.dtype, base.device, layer)
+    try:
+        return _computes_the_model(PackedRunner(base, trial), base)
+    except (ValueError, RuntimeError, TypeError) as unfit:
+        logger.info("the packed way does not fit %s: %s", base.name, unfit)
+        return False
+
+
+def _has_keys_for_each_head(base: BaseModel) -> bool:
+    heads = getattr(base.model.config.get_text_config(decoder=True), "num_attention_heads", None)
+    return all(kv_heads == heads for kv_heads, _ in base.layer_shapes)
+
+
+@torch.inference_mode()
+def _computes_the_model(runner: ModelRunner, base: BaseModel) -> bool:
+    """Whether rows that are run together, in parts and token by token, get what the model says of each text alone."""
+    texts = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    rows = [Sequence(text[:4], SamplingParams(temperature=0), None, room=1) for text in texts]
+    for row, (sequence, text) in enumerate(zip(rows, texts, strict=True)):
+        sequence.row, sequence.last_token_id = len(rows) - 1 - row, text[-1]
+    runner.run([], [(sequence, 3 - place) for place, sequence in enumerate(rows)])
+    runner.run([], [(sequence, sequence.num_prompt_left) for sequence in rows])
+    found = runner.run(rows, [])
+    expected = base.model(input_ids=torch.tensor(texts, device=base.device), use_cache=False).logits[:, -1]
+    return bool((found - expected).abs().max() <= TOLERANCE[base.dtype.itemsize] * expected.abs().max())
+
+
+def _row_of(sequence: Sequence) -> int:
+    assert sequence.row is not None, "only running requests are run"
+    return sequence.row
+
+
+def _of_like_size(reading: Parts) -> list[list[int]]:
+    """Places in groups within which no part is longer than twice another: at most half of a group is padding."""
+    groups: list[list[int]] = []
+    longest = 0
+    for place in sorted(range(len(reading)), key=lambda place: -reading[place][1]):
+        if groups and 2 * reading[place][1] >= longest:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+            longest = reading[place][1]
+    return groups

@@ -70,11 +70,13 @@ class SamplingParams:
 
 
 def followed(voice: Tensor, base: Tensor, strengths: Many[float]) -> Tensor:
-    """[rows, vocabulary] logits with and without a voice, one strength a row -> log-probabilities up to a constant."""
+    """[rows, vocabulary] logits with and without a voice, one strength a row -> log-probabilities up to a constant.
+
+    Logits are that, too, and so is a mix of theirs.
+    """
     wide = torch.float64 if voice.dtype == torch.float64 else torch.float32
-    plain = torch.log_softmax(base.to(wide), dim=-1)
-    spoken = torch.log_softmax(voice.to(wide), dim=-1)
-    led = plain + torch.tensor(strengths, dtype=wide, device=voice.device)[:, None] * (spoken - plain)
+    plain, spoken = base.to(wide), voice.to(wide)
+    led = torch.lerp(plain, spoken, torch.tensor(strengths, dtype=wide, device=voice.device)[:, None])
     return led.nan_to_num(nan=-torch.inf, neginf=-torch.inf)  # what both hold impossible
 
 
@@ -94,7 +96,7 @@ def sample(logits: Tensor, params: Many[SamplingParams], uniforms: Many[float]) 
 
     logits: [rows, vocabulary]; params and uniforms: one per row (a greedy row's number is not looked at).
     """
-    token_ids: list[int] = logits.argmax(-1).tolist()
+    token_ids: list[int] = logits.max(-1).indices.tolist()  # several times as fast as argmax on 16 bits
     for draw, wanted in ((_draw_from_all, _keeps_all), (_draw_from_likeliest, _keeps_some)):
         rows = [row for row, asked in enumerate(params) if wanted(asked)]
         if rows:

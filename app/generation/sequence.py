@@ -49,6 +49,8 @@ class Sequence:
     length: positions of the row that are filled, the prefix's included; row: its row in the cache, None while it waits.
     max_new_tokens: the asked ceiling, cut to the room that is left.
     index, events: where a request has several answers, each has a number, and all share one queue.
+    owner: whose request it is, for whom turns are kept; any string.
+    kin: all answers to one request, this one included; whose prompt is cached first lends the others its row.
     twin: where a voice is followed by more or less than itself, the row beside it that has no prefix and is given the
         same tokens. It is admitted, run and released together with this one, and nobody reads it.
     """
@@ -61,6 +63,7 @@ class Sequence:
         room: int,
         index: int = 0,
         events: Events | None = None,
+        owner: str = "",
     ) -> None:
         self.prompt = list(prompt)
         self.params = params
@@ -79,6 +82,8 @@ class Sequence:
         self.cancelled = False
         self.index = index
         self.events: Events = SimpleQueue() if events is None else events
+        self.owner = owner
+        self.kin: list[Sequence] = [self]
         self._stop_token_ids = frozenset(params.stop_token_ids)
         self._uniforms = [] if params.greedy else uniform_numbers(params.seed, self.max_new_tokens)
 
@@ -94,6 +99,21 @@ class Sequence:
     def num_prompt_left(self) -> int:
         """Prompt tokens that are not in the cache yet."""
         return max(0, self.num_virtual_tokens + len(self.prompt) - self.length)
+
+    @property
+    def lender(self) -> "Sequence | None":
+        """An answer to the same request whose row holds all of the prompt that this one needs not compute itself."""
+        return next((one for one in self.kin if one.row is not None and one.num_prompt_left <= 1), None)
+
+    @property
+    def waits_for_kin(self) -> bool:
+        """Whether another answer's row will hold the prompt before this one could read it."""
+        return self.lender is None and any(one.row is not None for one in self.kin)
+
+    def borrow_prompt(self) -> None:
+        """The prompt was copied into its row, all but the last token, which says how the answer begins."""
+        for one in self.rows:
+            one.length = one.num_virtual_tokens + len(one.prompt) - 1
 
     def next_prompt_tokens(self, count: int) -> list[int]:
         """The next `count` prompt tokens to be cached."""

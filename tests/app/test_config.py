@@ -14,8 +14,9 @@ from app.web import server as web_server
     ("env", "named"),
     [
         ({"IDIOLECT_MAX_WAITING": "-1"}, "IDIOLECT_MAX_WAITING must be 0 or more"),
-        ({"IDIOLECT_MAX_WAITING": "104"}, "less than 136 together .* 24 for event streams"),
-        ({"IDIOLECT_MAX_NUM_SEQS": "40"}, "less than 136 together"),
+        ({"IDIOLECT_KV_CACHE_MB": "-1"}, "IDIOLECT_KV_CACHE_MB must be 0 or more"),
+        ({"IDIOLECT_MAX_WAITING": "72"}, "less than 136 together .* 24 for event streams"),
+        ({"IDIOLECT_MAX_NUM_SEQS": "72"}, "less than 136 together"),
         ({"IDIOLECT_MAX_NUM_SEQS": "0"}, "IDIOLECT_MAX_NUM_SEQS must be at least 1"),
         ({"IDIOLECT_PREFIX_MEMORY_MB": "-1"}, "IDIOLECT_PREFIX_MEMORY_MB must be 0 or more"),
     ],
@@ -36,7 +37,7 @@ def test_a_limit_that_nobody_could_keep_is_refused(name: str) -> None:
 def test_the_server_has_the_threads_that_are_counted_on() -> None:
     assert server.threads == API_THREADS
     assert AppConfig.from_env({"IDIOLECT_MAX_WAITING": "0"}).max_waiting == 0
-    assert AppConfig.from_env({"IDIOLECT_MAX_WAITING": "103"}).max_waiting == 103
+    assert AppConfig.from_env({"IDIOLECT_MAX_WAITING": "71"}).max_waiting == 71
 
 
 def test_in_every_process_threads_are_left_over_for_what_ends_quickly() -> None:

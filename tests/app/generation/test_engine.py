@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.generation.engine import Engine
-from app.generation.errors import EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
+from app.generation.errors import CacheTooSmall, EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import GenerationStream
 from tests.app.generation.alone import answer_alone
@@ -60,26 +60,32 @@ def test_sixteen_users_in_one_batch_in_random_order_answer_as_generate_does(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_requests_that_arrive_and_leave_in_mid_flight_answer_as_generate_does(
+def test_sixty_four_users_who_arrive_and_leave_in_mid_flight_get_what_generate_gives(
     bases: dict[str, BaseModel], make_engine: MakeEngine, family: str
 ) -> None:
     base = bases[family]
-    requests = mixed_requests(base, 20, seed=2)
-    engine = make_engine(base, max_num_seqs=5, prefill_chunk=16)
+    requests = mixed_requests(base, 64, seed=2)
+    engine = make_engine(base, max_num_seqs=9, max_waiting=80, prefill_chunk=16)
     engine.start()
     answers: dict[int, list[int]] = {}
+    gone = set(range(3, 64, 8))  # these hang up after a few tokens
 
     def call(user: int) -> None:
-        time.sleep(random.Random(user).random() * 0.2)
+        time.sleep(random.Random(user).random() * 0.5)
         prompt, prefix, max_tokens = requests[user]
-        answers[user] = ids(engine.submit(prompt, greedy(max_tokens, 0), prefix))
+        with engine.submit(prompt, greedy(max_tokens, 0), prefix, owner=f"owner {user % 20}") as stream:
+            answers[user] = [next(stream).id] if user in gone else ids(stream)
 
-    callers = [threading.Thread(target=call, args=(user,)) for user in range(20)]
+    callers = [threading.Thread(target=call, args=(user,)) for user in range(64)]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    assert [answers[user] for user in range(20)] == answers_alone(base, requests)
+    alone = answers_alone(base, requests)
+    assert [answers[user] for user in range(64)] == [
+        alone[user][:1] if user in gone else alone[user] for user in range(64)
+    ]
+    assert (engine.figures().running, engine.figures().waiting) == (0, 0)
 
 
 def test_an_eager_attention_back_end_answers_as_generate_does(make_engine: MakeEngine) -> None:
@@ -144,6 +150,38 @@ def test_short_prompts_that_wait_together_are_cached_in_one_step(make_engine: Ma
         ids(stream)
     engine.close()
     assert engine.figures().steps == 1
+
+
+def test_one_users_flood_delays_another_by_a_turn(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_num_seqs=1, max_waiting=40)
+    flood = [engine.submit([5], greedy(30), None, owner="ann") for _ in range(30)]
+    late = engine.submit([6], greedy(30), None, owner="bob")
+    engine.start()
+    ids(late)
+    assert engine.figures().finished_requests <= 3, "ann's first, bob's, and perhaps ann's second"
+    for stream in flood:
+        assert len(ids(stream)) == 30
+
+
+def test_who_has_a_row_keeps_it_until_the_answer_is_there(make_engine: MakeEngine) -> None:
+    engine = make_engine(max_num_seqs=1, max_waiting=2)
+    engine.start()
+    first = engine.submit([5], greedy(200), None, owner="ann")
+    next(first)
+    others = [engine.submit([6], greedy(3), None, owner=owner) for owner in ("bob", "cyd")]
+    with pytest.raises(EngineFull):
+        engine.submit([7], greedy(3), None, owner="dan")
+    assert len(ids(first)) == 199
+    assert [len(ids(stream)) for stream in others] == [3, 3]
+
+
+def test_rows_are_as_many_as_fit_in_the_memory_that_is_given(make_engine: MakeEngine, base: BaseModel) -> None:
+    of_a_row = make_engine(max_num_seqs=1).figures().kv_cache_bytes
+    narrow = make_engine(max_num_seqs=9, kv_cache_bytes=3 * of_a_row + 1)
+    assert (narrow.figures().max_num_seqs, narrow.figures().kv_cache_bytes) == (3, 3 * of_a_row)
+    assert make_engine(max_num_seqs=2, kv_cache_bytes=3 * of_a_row).figures().max_num_seqs == 2
+    with pytest.raises(CacheTooSmall, match=rf"{of_a_row} bytes \(256 positions\)"):
+        make_engine(kv_cache_bytes=of_a_row - 1)
 
 
 def test_requests_are_served_in_the_order_they_came(make_engine: MakeEngine) -> None:

@@ -1,136 +1,266 @@
+from collections.abc import Callable
+
 import pytest
 import torch
+from transformers import FalconConfig, FalconForCausalLM
 
-from app.generation.kv_cache import KVCache
-from app.generation.model_runner import ModelRunner
+from app.generation.bag_attention import CHUNK
+from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer
+from app.generation.model_runner import ModelRunner, PackedRunner, PaddedRunner, runner_for
 from app.generation.sampling import SamplingParams
 from app.generation.scheduler import Scheduler
 from app.generation.sequence import Sequence
 from tests.app.generation.alone import logits_alone
-from tests.tiny_model import FAMILIES, make_prefix, make_tiny
+from tests.tiny_model import FAMILIES, MAX_POSITIONS, VOCABULARY, make_prefix, make_tiny, make_tokenizer
 from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
 
+Runner = type[ModelRunner]
+BAGGED, PACKED, PADDED = (PackedRunner, ChunkedLayer), (PackedRunner, RowLayer), (PaddedRunner, RowLayer)
+
 
 class Batch:
-    """Cache, scheduler and runner of one model, driven by hand."""
+    """Cache, scheduler and runner of one model, driven by hand. Every new token is 7 plus the number of its row.
 
-    def __init__(self, base: BaseModel, max_num_seqs: int = 8) -> None:
-        self.cache = KVCache(base.layer_shapes, max_num_seqs, 96, base.dtype, base.device)
-        self.scheduler = Scheduler(self.cache, prefill_chunk=64)
-        self.runner = ModelRunner(base, self.cache)
-        self.texts: dict[Sequence, list[int]] = {}
+    asked: of each request the tokens so far and its prefix.
+    """
 
-    def add(self, prompt: list[int], prefix: Prefix | None) -> Sequence:
-        """Cache a whole prompt; its first new token is 7."""
+    def __init__(
+        self, base: BaseModel, way: tuple[Runner, type[RowLayer]], max_num_seqs: int = 8, chunk: int = 64
+    ) -> None:
+        runner, layer = way
+        self.base = base
+        self.cache = KVCache(base.layer_shapes, max_num_seqs, 96, base.dtype, base.device, layer)
+        self.scheduler = Scheduler(self.cache, chunk)
+        self.runner = runner(base, self.cache)
+        self.asked: dict[Sequence, tuple[list[int], Prefix | None]] = {}
+
+    def ask(self, prompt: list[int], prefix: Prefix | None) -> Sequence:
         sequence = Sequence(prompt, SamplingParams(temperature=0), prefix, room=50)
-        self.scheduler.waiting.append(sequence)
-        self.run_prefill()
+        self.scheduler.waiting.extend([sequence])
+        self.asked[sequence] = list(prompt), prefix
         return sequence
 
-    def run_prefill(self) -> torch.Tensor:
-        batch = self.scheduler.next_prefill()
-        logits = self.runner.prefill(batch)
-        for sequence, _ in batch:
-            self.scheduler.start_decoding(sequence)
-            self.texts[sequence] = [*sequence.prompt, 7]
-            sequence.last_token_id = 7
-        return logits
+    def add(self, prompt: list[int], prefix: Prefix | None) -> Sequence:
+        """Ask, and go on until the whole prompt is read."""
+        sequence = self.ask(prompt, prefix)
+        while sequence.num_prompt_left:
+            self.step()
+        return sequence
 
-    def decode(self) -> dict[Sequence, torch.Tensor]:
-        """One step of all rows; the token after it is 11 for everyone."""
-        sequences = self.scheduler.decoding
-        logits = self.runner.decode(sequences)
-        seen = dict(zip(sequences, logits, strict=True))
-        for sequence in sequences:
-            self.texts[sequence].append(11)
-            sequence.last_token_id = 11
+    def step(self) -> dict[Sequence, torch.Tensor]:
+        """One step; returns the logits of those that are through their prompts."""
+        parts = self.scheduler.next_parts()
+        writing = self.scheduler.writing
+        for sequence in writing:
+            self.asked[sequence][0].append(sequence.last_token_id)
+        logits = self.runner.run(writing, parts)
+        sequences = [*writing, *(sequence for sequence, _ in parts)]
+        seen = {one: row for one, row in zip(sequences, logits, strict=True) if one.num_prompt_left == 0}
+        for sequence in seen:
+            assert sequence.row is not None
+            sequence.last_token_id = 7 + sequence.row
         return seen
 
+    def check_step(self) -> int:
+        """One step that must give each one what the model says of its text alone; returns how many there were."""
+        seen = self.step()
+        for sequence, logits in seen.items():
+            torch.testing.assert_close(logits, logits_alone(self.base, *self.asked[sequence]))
+        return len(seen)
+
+
+@pytest.fixture(params=[BAGGED, PACKED, PADDED], ids=["bagged", "packed", "padded"])
+def make_batch(request: pytest.FixtureRequest, bases: dict[str, BaseModel]) -> Callable[..., Batch]:
+    """Each way, on a family that it fits or on the one that is named; heads that share keys are never bagged."""
+
+    def make(family: str | None = None, **options: int) -> Batch:
+        way = request.param
+        base = bases[family or ("gpt2" if way == BAGGED else "llama")]
+        return Batch(base, PACKED if way == BAGGED and base.layer_shapes[0][0] < 4 else way, **options)
+
+    return make
+
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_rows_logits_in_a_mixed_batch_are_those_of_the_row_alone(bases: dict[str, BaseModel], family: str) -> None:
-    base = bases[family]
-    batch = Batch(base)
-    prefixes = {
-        batch.add([5 + n] * (1 + 9 * n), prefix): prefix
-        for n, prefix in enumerate((None, make_prefix(base, 3), make_prefix(base, 9, seed=1), None))
-    }
-    for _ in range(3):
-        texts = {sequence: list(text) for sequence, text in batch.texts.items()}
-        for sequence, logits in batch.decode().items():
-            torch.testing.assert_close(logits, logits_alone(base, texts[sequence], prefixes[sequence]))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_padded_prefill_gives_every_row_the_logits_of_its_own_last_token(
-    bases: dict[str, BaseModel], family: str
+def test_a_rows_logits_in_a_mixed_batch_are_those_of_the_row_alone(
+    make_batch: Callable[..., Batch], family: str
 ) -> None:
-    base = bases[family]
-    batch = Batch(base)
-    requests = [([5, 6, 7], make_prefix(base, 4)), ([9], None), ([8] * 12, make_prefix(base, 1)), ([4] * 5, None)]
-    for prompt, prefix in requests:
-        batch.scheduler.waiting.append(Sequence(prompt, SamplingParams(), prefix, room=50))
-    for logits, (prompt, prefix) in zip(batch.run_prefill(), requests, strict=True):
-        torch.testing.assert_close(logits, logits_alone(base, prompt, prefix))
+    batch = make_batch(family)
+    base = batch.base
+    for number, prefix in enumerate((None, make_prefix(base, 3), make_prefix(base, 9, seed=1), None)):
+        batch.add([5 + number] * (1 + 9 * number), prefix)
+    assert sum(batch.check_step() for _ in range(3)) == 12
 
 
-def test_a_rows_logits_do_not_change_when_neighbours_leave_and_others_take_their_place(base: BaseModel) -> None:
-    prefix = make_prefix(base, 5)
-    calm, busy = Batch(base), Batch(base)
-    kept_calm = calm.add([5, 6, 7], prefix)
-    first, kept, last = busy.add([9] * 30, None), busy.add([5, 6, 7], prefix), busy.add([4] * 20, make_prefix(base, 8))
-    for step in range(6):
-        if step == 1:
-            busy.scheduler.release(first)
-        if step == 2:
-            busy.add([3] * 40, make_prefix(base, 2, seed=4))
-        if step == 4:
-            busy.scheduler.release(last)
-        torch.testing.assert_close(busy.decode()[kept], calm.decode()[kept_calm])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_that_are_read_together_get_the_logits_of_their_own_last_tokens(
+    make_batch: Callable[..., Batch], family: str
+) -> None:
+    batch = make_batch(family)
+    base = batch.base
+    for request in (([5, 6, 7], make_prefix(base, 4)), ([9], None), ([8] * 12, make_prefix(base, 1)), ([4] * 5, None)):
+        batch.ask(*request)
+    assert batch.check_step() == 4
 
 
-def test_what_lies_in_other_rows_or_beyond_a_rows_end_never_reaches_its_logits(base: BaseModel) -> None:
-    clean, soiled = Batch(base), Batch(base)
-    rows = {batch: batch.add([5, 6, 7], make_prefix(base, 3)) for batch in (clean, soiled)}
+def test_prompts_that_are_read_in_parts_while_others_write_change_nobodys_logits(
+    make_batch: Callable[..., Batch],
+) -> None:
+    batch = make_batch(chunk=5)
+    base = batch.base
+    for number, length in enumerate((1, 23, 2, 9, 31)):
+        batch.ask([3 + number, 99] * length, make_prefix(base, 1 + number, seed=number) if number % 2 else None)
+    assert sum(batch.check_step() for _ in range(30)) > 60
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neighbours_that_leave_are_replaced_retrained_or_deleted_change_nobodys_logits(
+    make_batch: Callable[..., Batch], family: str
+) -> None:
+    batch = make_batch(family)
+    base = batch.base
+    first, kept = batch.add([9] * 30, make_prefix(base, 4, seed=6)), batch.add([5, 6, 7], make_prefix(base, 5))
+    retrained, deleted = batch.add([4] * 20, make_prefix(base, 8)), batch.add([8], make_prefix(base, 3, seed=2))
+    for change in ("none", "leave", "replace", "retrain", "delete", "alone"):
+        match change:
+            case "leave":
+                batch.scheduler.release_all(first)
+            case "replace":
+                batch.ask([3] * 40, make_prefix(base, 2, seed=4))  # takes the row that fell free
+            case "retrain":  # the same owner's next request comes with another prefix while this one still writes
+                batch.ask([4] * 20, make_prefix(base, 8, seed=9))
+                batch.check_step()
+                batch.scheduler.release_all(retrained)
+            case "delete":
+                deleted.cancelled = True
+                batch.scheduler.drop_cancelled()
+            case "alone":
+                for neighbour in [one for one in batch.scheduler.running if one is not kept]:
+                    batch.scheduler.release_all(neighbour)
+        assert batch.check_step() >= 1
+        assert kept.row is not None
+
+
+def test_what_lies_in_other_rows_or_beyond_a_rows_end_never_reaches_its_logits(
+    make_batch: Callable[..., Batch],
+) -> None:
+    clean, soiled = make_batch(), make_batch()
+    rows = {batch: batch.add([5, 6, 7], make_prefix(batch.base, 3)) for batch in (clean, soiled)}
     for batch in rows:
         batch.add([9] * 20, None)
+    beyond = torch.arange(rows[soiled].length + 1, 96)
     for layer in soiled.cache.rows:
+        layer.values[0, :, beyond] = 1e6
+        if isinstance(layer, ChunkedLayer):
+            layer.keys[0][:, beyond // CHUNK, :, beyond % CHUNK] = 1e6
+        else:
+            layer.keys[0, :, beyond] = 1e6
         for buffer in (layer.keys, layer.values):
-            buffer[0, :, rows[soiled].length + 1 :] = 1e6
             buffer[2:] = 1e6
-    clean_logits, soiled_logits = clean.decode(), soiled.decode()
+    clean_logits, soiled_logits = clean.step(), soiled.step()
     assert torch.equal(clean_logits[rows[clean]], soiled_logits[rows[soiled]])
 
 
-def test_a_released_row_is_zero_down_to_its_scratch(base: BaseModel) -> None:
-    batch = Batch(base)
-    for prompt in ([5, 6], [9] * 20):  # together, so that the first is padded
-        batch.scheduler.waiting.append(Sequence(prompt, SamplingParams(), make_prefix(base, 3), room=50))
-    batch.run_prefill()
-    batch.decode()
+def test_a_released_row_is_zero_down_to_its_scratch(make_batch: Callable[..., Batch]) -> None:
+    batch = make_batch()
+    for prompt in ([5, 6], [9] * 3):  # together, so that the first is padded
+        batch.ask(prompt, make_prefix(batch.base, 3))
+    batch.step()
+    batch.step()
     assert all(layer.keys[:2].any() for layer in batch.cache.rows)
-    for sequence in batch.scheduler.decoding:
-        batch.scheduler.release(sequence)
+    for sequence in batch.scheduler.writing:
+        batch.scheduler.release_all(sequence)
     assert not any(layer.keys.any() or layer.values.any() for layer in batch.cache.rows)
 
 
-def test_the_buffers_are_allocated_once(base: BaseModel) -> None:
-    batch = Batch(base)
+def test_the_buffers_are_allocated_once_and_their_memory_is_told(make_batch: Callable[..., Batch]) -> None:
+    batch = make_batch()
     places = [(layer.keys.data_ptr(), layer.values.data_ptr()) for layer in batch.cache.rows]
-    first = batch.add([5, 6, 7], make_prefix(base, 3))
+    first = batch.add([5, 6, 7], make_prefix(batch.base, 3))
     batch.add([9] * 20, None)
-    batch.decode()
-    batch.scheduler.release(first)
-    batch.decode()
+    batch.step()
+    batch.scheduler.release_all(first)
+    batch.step()
     assert places == [(layer.keys.data_ptr(), layer.values.data_ptr()) for layer in batch.cache.rows]
-    elements = sum(2 * 8 * heads * 97 * head_dim for heads, head_dim in base.layer_shapes)
+    positions = 97 + (2 * CHUNK if isinstance(batch.cache.rows[0], ChunkedLayer) else 97)
+    elements = sum(8 * heads * positions * head_dim for heads, head_dim in batch.base.layer_shapes)
     assert batch.cache.num_bytes == 8 * elements
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_on_a_processor_every_family_here_is_packed(family: str) -> None:
+    base = make_tiny(family)
+    runner = runner_for(base, 2, 16)
+    assert isinstance(runner, PackedRunner)
+    bagged = family in ("gpt2", "gpt_neox")  # whose heads have keys of their own
+    assert all(isinstance(layer, ChunkedLayer) is bagged for layer in runner.cache.rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("way", [BAGGED, PACKED, PADDED])
+def test_in_the_types_that_are_served_a_row_is_what_it_is_alone_within_rounding(
+    way: tuple[Runner, type[RowLayer]], dtype: torch.dtype
+) -> None:
+    base, exact = make_tiny("gpt2", dtype), make_tiny("gpt2")
+    batch, prefix = Batch(base, way), make_prefix(base, 4)
+    batch.ask([9] * 20, None)
+    kept = batch.ask([5, 6, 7], prefix)
+    batch.step()
+    expected = logits_alone(exact, [5, 6, 7, kept.last_token_id], prefix.to(dtype=torch.float64))
+    error = (batch.step()[kept].double() - expected).abs().max() / expected.abs().max()
+    assert error < (0.05 if dtype == torch.bfloat16 else 1e-5)
+
+
+def test_the_packed_back_end_is_sdpa_for_everybody_else(base: BaseModel) -> None:
+    plain, packed = make_tiny(), make_tiny()
+    PackedRunner(packed, KVCache(packed.layer_shapes, 1, 16, packed.dtype, packed.device))
+    assert packed.model.config._attn_implementation != plain.model.config._attn_implementation
+    prefix = make_prefix(plain, 4)
+    assert torch.equal(logits_alone(packed, [5, 6, 7], prefix), logits_alone(plain, [5, 6, 7], prefix))
+
+
+def falcon() -> BaseModel:
+    """A family with an attention of its own, which takes no back end from outside."""
+    config = FalconConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        alibi=False,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+        max_position_embeddings=MAX_POSITIONS,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = FalconForCausalLM(config).double().eval()
+    return BaseModel.of(model, make_tokenizer(), name="falcon", num_virtual_tokens=4, max_context=MAX_POSITIONS)
+
+
+def test_a_family_that_the_packed_way_does_not_fit_is_padded() -> None:
+    base = falcon()
+    assert isinstance(runner_for(base, 4, 64), PaddedRunner)
+    assert base.model.config._attn_implementation == "sdpa"
+    batch = Batch(base, PADDED)
+    prefix = make_prefix(base, 3)
+    batch.ask([9] * 20, None)
+    kept = batch.ask([5, 6, 7], prefix)
+    torch.testing.assert_close(batch.step()[kept], logits_alone(base, [5, 6, 7], prefix))
+
+
+def test_attention_that_has_more_to_it_is_not_packed() -> None:
+    base = make_tiny()
+    for layer in base.model.model.layers:
+        own = layer.self_attn.forward
+        layer.self_attn.forward = lambda *given, own=own, **named: own(*given, softcap=30.0, **named)
+    assert isinstance(runner_for(base, 2, 16), PaddedRunner)
+    assert base.model.config._attn_implementation == "sdpa"
 
 
 def test_an_attention_back_end_without_masks_is_refused() -> None:
     base = make_tiny()
     base.model.config._attn_implementation = "flash_attention_2"
-    cache = KVCache(base.layer_shapes, 1, 16, base.dtype, base.device)
     with pytest.raises(ValueError, match="attn_implementation='sdpa'"):
-        ModelRunner(base, cache)
+        runner_for(base, 1, 16)

@@ -1,14 +1,16 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.generation.kv_cache import KVCache
 from app.generation.sampling import SamplingParams
-from app.generation.scheduler import Scheduler
+from app.generation.scheduler import IDLE_CHUNKS, Scheduler
 from app.generation.sequence import Sequence
 from tuning.prefix import Prefix
 
-ROWS, CAPACITY, CHUNK = 3, 40, 8
+ROWS, CAPACITY, CHUNK, PER_ROW = 3, 40, 8, 2
+lengths = st.integers(1, 30)
 
 
 def make_prefix(mark: float, length: int) -> Prefix:
@@ -18,7 +20,7 @@ def make_prefix(mark: float, length: int) -> Prefix:
 
 def make_scheduler() -> tuple[Scheduler, KVCache]:
     cache = KVCache(((1, 2),), ROWS, CAPACITY, torch.float32, torch.device("cpu"))
-    return Scheduler(cache, CHUNK), cache
+    return Scheduler(cache, CHUNK, PER_ROW), cache
 
 
 def make_sequence(mark: int, prefix_length: int, prompt_length: int, strength: float = 1) -> Sequence:
@@ -28,35 +30,29 @@ def make_sequence(mark: int, prefix_length: int, prompt_length: int, strength: f
     return Sequence([mark] * prompt_length, params, prefix, room=8)
 
 
-def cache_prompts(scheduler: Scheduler, batch: list[tuple[Sequence, int]]) -> None:
-    """What the engine and the runner do with a batch, without a model."""
-    for sequence, size in batch:
+def read(parts: list[tuple[Sequence, int]]) -> None:
+    """What the runner does with prompts, without a model."""
+    for sequence, size in parts:
         assert sequence.next_prompt_tokens(size) == [sequence.prompt[0]] * size
         sequence.length += size
-    for sequence, _ in batch:
-        if sequence.num_prompt_left == 0:
-            scheduler.start_decoding(sequence)
 
 
 def check(scheduler: Scheduler, cache: KVCache) -> None:
-    """Rows have no gaps, hold their own prefix and nothing else, and free rows are zero."""
-    assert [sequence.row for sequence in scheduler.running] == list(range(len(scheduler.running)))
-    reading = scheduler.running[len(scheduler.decoding) :]
-    assert len(reading) <= 1 or any(set(reading) == set(sequence.rows) for sequence in reading)
+    """Each has a row of its own, which holds its own prefix and nothing else, and free rows are zero."""
+    of_row = {sequence.row: sequence for sequence in scheduler.running}
+    assert len(of_row) == len(scheduler.running)
+    assert None not in of_row
     for sequence in scheduler.running:
         if sequence.twin is not None:
             assert sequence.twin in scheduler.running
-            assert (sequence in scheduler.decoding) == (sequence.twin in scheduler.decoding)
             assert sequence.num_prompt_left == sequence.twin.num_prompt_left
-    assert all(sequence.num_prompt_left == 0 for sequence in scheduler.decoding)
     layer = cache.rows[0]
-    for row, sequence in enumerate(scheduler.running):
+    for row in range(ROWS):
         held = torch.zeros(CAPACITY + 1, 2)
-        held[: sequence.num_virtual_tokens] = float(sequence.prompt[0])
+        if row in of_row:
+            held[: of_row[row].num_virtual_tokens] = float(of_row[row].prompt[0])
         assert torch.equal(layer.keys[row, 0], held)
         assert torch.equal(layer.values[row, 0], -held)
-    assert not layer.keys[len(scheduler.running) :].any()
-    assert not layer.values[len(scheduler.running) :].any()
 
 
 def one_of(rows: list[Sequence], number: int) -> Sequence:
@@ -65,74 +61,130 @@ def one_of(rows: list[Sequence], number: int) -> Sequence:
     return own[number % len(own)]
 
 
-arrivals = st.tuples(st.sampled_from(("arrive", "arrive with a twin")), st.integers(0, 5), st.integers(1, 30))
+def limit_of(scheduler: Scheduler) -> int:
+    return CHUNK + PER_ROW * len(scheduler.writing) if scheduler.writing else IDLE_CHUNKS * CHUNK
+
+
+arrivals = st.tuples(st.sampled_from(("arrive", "arrive with a twin", "arrive twice")), st.integers(0, 5), lengths)
 departures = st.tuples(st.sampled_from(("finish", "cancel", "cancel waiting")), st.integers(0, 9), st.just(0))
 steps = st.tuples(st.just("step"), st.just(0), st.just(0))
 
 
 @given(st.lists(st.one_of(arrivals, departures, steps), max_size=60))
 @settings(max_examples=150, deadline=None)
-def test_rows_stay_whole_and_without_gaps_whoever_comes_and_goes(events: list[tuple[str, int, int]]) -> None:
+def test_rows_stay_whole_whoever_comes_and_goes(events: list[tuple[str, int, int]]) -> None:
     scheduler, cache = make_scheduler()
     admitted: list[int] = []
     for mark, (kind, first, second) in enumerate(events, start=1):
         if kind.startswith("arrive"):
-            scheduler.waiting.append(make_sequence(mark, first, second, strength=1 if kind == "arrive" else 0.5))
+            strength = 0.5 if kind == "arrive with a twin" else 1
+            kin = [make_sequence(mark, first, second, strength) for _ in range(2 if kind == "arrive twice" else 1)]
+            for sequence in kin:
+                sequence.kin = kin
+            scheduler.waiting.extend(kin)
         elif kind == "step":
-            limit = CHUNK if scheduler.decoding else 4 * CHUNK
-            batch = scheduler.next_prefill()
-            assert len(batch) * max((size for _, size in batch), default=0) <= limit
-            admitted += [sequence.prompt[0] for sequence, _ in batch if sequence.prompt[0] not in admitted]
-            cache_prompts(scheduler, batch)
-        elif kind == "finish" and scheduler.decoding:
-            scheduler.release_all(one_of(scheduler.decoding, first))
+            limit = limit_of(scheduler)
+            parts = scheduler.next_parts()
+            assert sum(size for _, size in parts) <= limit
+            admitted += [sequence.prompt[0] for sequence, _ in parts if sequence.prompt[0] not in admitted]
+            read(parts)
+            reading = {sequence.prompt[0] for sequence in scheduler.running if sequence.num_prompt_left}
+            assert len(reading) <= 1, "only the last one that came is half read"
+        elif kind == "finish" and scheduler.writing:
+            scheduler.release_all(one_of(scheduler.writing, first))
         elif kind == "cancel" and scheduler.running:
             one_of(scheduler.running, first).cancelled = True
             assert len(scheduler.drop_cancelled()) == 1
         elif kind == "cancel waiting" and scheduler.waiting:
-            scheduler.waiting[first % len(scheduler.waiting)].cancelled = True
+            waiting = list(scheduler.waiting)
+            waiting[first % len(waiting)].cancelled = True
             assert len(scheduler.drop_cancelled()) == 1
         check(scheduler, cache)
-    assert admitted == sorted(admitted)
 
 
-def test_waiting_requests_move_up_as_rows_fall_free() -> None:
+def test_waiting_requests_are_admitted_as_rows_fall_free_and_nobody_is_put_back() -> None:
     scheduler, _ = make_scheduler()
     sequences = [make_sequence(mark, 0, 2) for mark in range(1, 6)]
     scheduler.waiting.extend(sequences)
-    cache_prompts(scheduler, scheduler.next_prefill())
-    assert scheduler.decoding == sequences[:3]
-    assert scheduler.next_prefill() == []
-    scheduler.release(sequences[1])
-    cache_prompts(scheduler, scheduler.next_prefill())
-    assert scheduler.decoding == [sequences[0], sequences[2], sequences[3]]
+    read(scheduler.next_parts())
+    assert scheduler.writing == sequences[:3]
+    assert scheduler.next_parts() == []
+    scheduler.release_all(sequences[1])
+    read(scheduler.next_parts())
+    assert scheduler.writing == [sequences[0], sequences[2], sequences[3]]
+    assert sequences[3].row == 1
     assert scheduler.has_work
 
 
-def test_a_long_prompt_is_cached_in_chunks_and_the_last_one_takes_others_along() -> None:
+def test_owners_take_turns_for_rows() -> None:
     scheduler, _ = make_scheduler()
-    talking, long, short = make_sequence(9, 0, 1), make_sequence(1, 3, 18), make_sequence(2, 0, 3)
-    scheduler.waiting.append(talking)
-    cache_prompts(scheduler, scheduler.next_prefill())
+    flood, late = [make_sequence(mark, 0, 2) for mark in range(1, 6)], make_sequence(9, 0, 2)
+    late.owner = "somebody else"
+    scheduler.waiting.extend(flood[:3])
+    read(scheduler.next_parts())
+    scheduler.waiting.extend([*flood[3:], late])
+    scheduler.release_all(flood[0])
+    scheduler.release_all(flood[1])
+    assert [sequence for sequence, _ in scheduler.next_parts()] == [flood[3], late]
+
+
+def test_a_long_prompt_is_read_in_chunks_and_the_last_one_takes_others_along() -> None:
+    scheduler, _ = make_scheduler()
+    talking, long, short = make_sequence(9, 0, 1), make_sequence(1, 3, 25), make_sequence(2, 0, 3)
+    scheduler.waiting.extend([talking])
+    read(scheduler.next_parts())
     scheduler.waiting.extend([long, short])
     seen = []
     for _ in range(3):
-        batch = scheduler.next_prefill()
-        seen.append([(sequence.prompt[0], size) for sequence, size in batch])
-        cache_prompts(scheduler, batch)
-    assert seen == [[(1, 8)], [(1, 8)], [(1, 2), (2, 3)]]
-    assert scheduler.decoding == [talking, long, short]
+        parts = scheduler.next_parts()
+        seen.append([(sequence.prompt[0], size) for sequence, size in parts])
+        read(parts)
+    assert seen == [[(1, 10)], [(1, 10)], [(1, 5), (2, 3)]], "8 and 2 for the row that writes"
+    assert scheduler.writing == [talking, long, short]
 
 
-def test_a_prompt_is_cached_in_larger_parts_where_nobody_decodes() -> None:
+def test_a_prompt_is_read_in_larger_parts_where_nobody_writes() -> None:
     scheduler, _ = make_scheduler()
-    scheduler.waiting.append(make_sequence(1, 3, 34))
-    assert [size for _, size in scheduler.next_prefill()] == [4 * CHUNK]
+    scheduler.waiting.extend([make_sequence(1, 3, 34)])
+    assert [size for _, size in scheduler.next_parts()] == [4 * CHUNK]
 
 
-def test_no_finished_prompt_is_run_again() -> None:
+def test_no_finished_prompt_is_read_again() -> None:
     scheduler, _ = make_scheduler()
     assert not scheduler.has_work
-    scheduler.waiting.append(make_sequence(1, 0, 2))
-    cache_prompts(scheduler, scheduler.next_prefill())
-    assert scheduler.next_prefill() == []
+    scheduler.waiting.extend([make_sequence(1, 0, 2)])
+    read(scheduler.next_parts())
+    assert scheduler.next_parts() == []
+
+
+@pytest.mark.parametrize("strength", [1, 0.5])
+def test_of_several_answers_one_reads_the_prompt_and_the_others_its_last_token(strength: float) -> None:
+    cache = KVCache(((1, 2),), 6, CAPACITY, torch.float32, torch.device("cpu"))
+    scheduler = Scheduler(cache, 4 * CHUNK)
+    kin = [make_sequence(7, 3, 12, strength) for _ in range(3)]
+    for sequence in kin:
+        sequence.kin = kin
+    scheduler.waiting.extend(kin)
+    first = scheduler.next_parts()
+    assert {sequence for sequence, _ in first} == set(kin[0].rows)
+    read(first)
+    cache.rows[0].keys[:, 0, 5] = 42  # as if the fifth position had been computed
+    second = scheduler.next_parts()
+    assert second == [(one, 1) for sequence in kin[1:] for one in sequence.rows]
+    assert all(cache.rows[0].keys[one.row, 0, 5, 0] == 42 for one, _ in second)
+
+
+def test_where_the_one_that_reads_leaves_another_answer_reads_from_the_beginning() -> None:
+    scheduler, cache = make_scheduler()
+    kin = [make_sequence(7, 3, 20) for _ in range(2)]
+    for sequence in kin:
+        sequence.kin = kin
+    scheduler.waiting.extend([make_sequence(1, 0, 1)])
+    read(scheduler.next_parts())
+    scheduler.waiting.extend(kin)
+    read(scheduler.next_parts())
+    assert 1 < kin[0].num_prompt_left < 20
+    kin[0].cancelled = True
+    scheduler.drop_cancelled()
+    assert (kin[1], 10) in scheduler.next_parts()
+    check(scheduler, cache)

@@ -1,0 +1,134 @@
+"""Attention of many rows' tokens that lie one behind the other in one sequence: nothing is padded.
+
+A back end of its own for transformers' attention interface, for processors: there, one matrix product over all tokens
+of a step is much faster than several small ones, and the stock kernels are slow where a row has a single new token.
+Called without a Packing it is transformers' `sdpa`. Knows nothing of requests or of how tokens are chosen.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from app.generation.bag_attention import CHUNK, Bags
+
+NAME = "idiolect_packed"
+NOT_COMPUTED_HERE = ("softcap", "position_bias", "s_aux")  # what some families add to attention
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Several neighbouring tokens of one row.
+
+    row: of the cache; first: where they lie among the packed tokens; mask: [tokens, length], added to the scores.
+    """
+
+    row: int
+    first: int
+    mask: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Singles:
+    """Tokens that are the only new one of their row, of rows of about the same length.
+
+    rows: [n] of the cache; first: where they lie among the packed tokens; mask: [n, length], added to the scores.
+    """
+
+    rows: Tensor
+    first: int
+    mask: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Whose the tokens of one forward pass are: first those that are the only new ones of their row, either all in bags
+    or in groups, then the parts.
+
+    num_bagged: tokens in bags; room: flat, of the buffers' type, large enough for the keys of any of the singles' rows.
+    """
+
+    bags: Bags | None
+    num_bagged: int
+    singles: tuple[Singles, ...]
+    parts: tuple[Part, ...]
+    room: Tensor
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    packing: Packing | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """[1, heads, tokens, head_dim] queries; keys and values: a layer's whole buffers (app.generation.kv_cache).
+
+    Returns [1, tokens, heads, head_dim]. Raises ValueError for a family whose attention has more to it.
+    """
+    if packing is None:
+        plain: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+        return plain
+    if any(others.get(name) is not None for name in NOT_COMPUTED_HERE):
+        raise ValueError(f"{type(module).__name__} is not computed by {NAME}")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    pieces = []
+    if packing.bags is not None:
+        pieces.append(packing.bags.attend(query[0, :, : packing.num_bagged].transpose(0, 1), key, value, scale))
+    pieces += [_of_singles(singles, query, key, value, scale, packing.room) for singles in packing.singles]
+    pieces += [_of_part(part, query, key, value, scale) for part in packing.parts]
+    return (torch.cat(pieces) if len(pieces) > 1 else pieces[0])[None], None
+
+
+def _of_singles(singles: Singles, query: Tensor, key: Tensor, value: Tensor, scale: float, room: Tensor) -> Tensor:
+    """[n, heads, head_dim]: one product over all rows."""
+    count, kv_heads, width = len(singles.rows), key.shape[1], query.shape[3]
+    asked = query[0, :, singles.first : singles.first + count].transpose(0, 1).reshape(count * kv_heads, -1, width)
+    mask = singles.mask.repeat_interleave(kv_heads, 0)[:, None]
+    weights = _weights(asked, _gathered(key, singles, room).transpose(1, 2), mask, scale)
+    return torch.bmm(weights, _gathered(value, singles, room)).view(count, query.shape[1], -1)
+
+
+def _gathered(buffer: Tensor, singles: Singles, room: Tensor) -> Tensor:
+    """[n * kv_heads, length, head_dim], one row behind the other: products copy what lies apart anyway."""
+    count, length = singles.mask.shape
+    shape = (count, buffer.shape[1], length, buffer.shape[3])
+    into = room[: math.prod(shape)].view(shape)
+    return torch.index_select(buffer[:, :, :length], 0, singles.rows, out=into).flatten(0, 1)
+
+
+def _of_part(part: Part, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """[tokens, heads, head_dim]."""
+    size, length = part.mask.shape
+    heads, kv_heads, width = query.shape[1], key.shape[1], query.shape[3]
+    asked = query[0, :, part.first : part.first + size].reshape(kv_heads, -1, width)  # heads of one key, then tokens
+    weights = _weights(asked, _keys_of_row(key, part.row, length), part.mask.repeat(heads // kv_heads, 1), scale)
+    return torch.bmm(weights, value[part.row, :, :length]).view(heads, size, -1).transpose(0, 1)
+
+
+def _keys_of_row(key: Tensor, row: int, length: int) -> Tensor:
+    """[kv_heads, head_dim, length]."""
+    if key.dim() == 4:
+        return key[row, :, :length].transpose(1, 2)
+    return key[row, :, : -(-length // CHUNK)].transpose(1, 2).flatten(2)[:, :, :length]
+
+
+def _weights(asked: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """[batch, n, width] queries, [batch, width, length] keys -> [batch, n, length]. The stock attention kernels take
+    several times as long in 16 bits, and for a single query."""
+    return torch.softmax(torch.baddbmm(mask, asked, keys, alpha=scale), dim=-1)
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
