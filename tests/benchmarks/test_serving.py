@@ -1,0 +1,87 @@
+"""Serving beside its peers, for real on tiny models; it needs PEFT, which `make benchmarks` installs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny_model import make_tiny, save_tiny
+
+pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
+from app.generation.engine import Engine
+from benchmarks import serving
+from benchmarks.serving_load import Load, make_load
+from benchmarks.serving_ways import Answers, Continuous, LoraMixed, Ours, PeftPrefix, Static, Way, plain_copy
+from tuning.base_model import BaseModel
+
+SMALL = ["--users", "3", "--requests", "2", "--longest-prompt", "40", "--max-tokens", "5", "--rounds", "2"]
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return make_tiny("llama", torch.float64)
+
+
+@pytest.fixture(scope="module")
+def load(base: BaseModel) -> Load:
+    return make_load(base, users=3, requests=2, prompt_tokens=(3, 30), max_tokens=6, num_virtual_tokens=4, seed=0)
+
+
+def test_whoever_has_prefixes_gives_the_same_answers(base: BaseModel, load: Load) -> None:
+    engine = Engine(base, max_num_seqs=4, max_waiting=20)
+    engine.start()
+    ours = Ours(engine, 1.0).serve(load)
+    peers: list[Way] = [Static(plain_copy(base), [4]), PeftPrefix(base, load, 2), PeftPrefix(base, load, 1)]
+    assert [peer.serve(load) for peer in peers] == [ours] * 3
+    plain = Ours(engine, None).serve(load)
+    assert plain != ours
+    assert Ours(engine, 0.0).serve(load) == plain
+    assert Ours(engine, 0.5).serve(load) not in (plain, ours)
+    engine.close()
+
+
+def test_loras_that_change_nothing_and_continuous_batching_answer_as_the_base_model(
+    base: BaseModel, load: Load
+) -> None:
+    engine = Engine(base, max_num_seqs=4, max_waiting=20)
+    engine.start()
+    plain: Answers = Ours(engine, None).serve(load)
+    engine.close()
+    for rows in (2, 6):
+        assert LoraMixed(base, 3, [rows]).serve(load) == plain
+    assert Continuous(base, load).serve(load) == plain
+
+
+def test_a_setting_is_chosen_by_time_and_stays(base: BaseModel, load: Load) -> None:
+    lora = LoraMixed(base, 3, [2, 6])
+    assert len(lora.candidates) == 4
+    lora.choose(load)
+    assert lora.setting in lora.candidates
+
+
+@pytest.mark.parametrize("shape", [[], ["--shape", "tiny"]])
+def test_everything_is_timed_in_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shape: list[str]
+) -> None:
+    monkeypatch.setenv("IDIOLECT_BASE_MODEL", str(save_tiny("llama", tmp_path / "model")))
+    monkeypatch.setenv("IDIOLECT_NUM_VIRTUAL_TOKENS", "4")
+    serving.main([*SMALL, "--device", "cpu", *shape])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert all(told[ratio] > 0 for ratio in (*serving.RATIOS, "cost_of_strength"))
+    assert set(told["answers_like_ours"].values()) == {1.0}
+    assert set(told["seconds"]) == {"ours", "strength", *serving.RATIOS.values()}
+    assert told["configuration"]["num_virtual_tokens"] == 4
+    assert told["configuration"]["base_model"] == ("random-tiny" if shape else "model")
+
+
+def test_ways_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IDIOLECT_BASE_MODEL", str(save_tiny("llama", tmp_path / "model")))
+    monkeypatch.setenv("IDIOLECT_NUM_VIRTUAL_TOKENS", "4")
+    peers = [name for name in serving.RATIOS.values() if name != "no_prefix"]
+    serving.main([*SMALL, "--without", *peers])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(told["seconds"]) == {"ours", "no_prefix", "strength"}
+    assert "ratio_to_static" not in told
