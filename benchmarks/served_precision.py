@@ -3,8 +3,8 @@
 Per author: a prefix is trained as a worker does it, and stored as it is published (float16). The author's last 12 texts
 are then judged with and without it by the model in float32, in bfloat16 as processors and accelerators serve it, and
 by the float32 model with the prefix rounded to bfloat16, and to 8 bits with a scale for each head of each layer.
-`reduction_pct`: how many percent fewer bits per character the prefix leaves, medians over authors; `lost_pct`: what of
-float32's reduction is lost, in percent of it. Progress on stderr; the last line on stdout is one JSON object.
+`reduction_pct`: how many percent fewer bits per character the prefix leaves, medians over authors; `lost_points`: by
+how many points float32's is more. Progress on stderr; the last line on stdout is one JSON object.
 """
 
 import json
@@ -60,11 +60,11 @@ def in_eight_bits(prefix: Prefix) -> Prefix:
 
 def told(found: Sequence[dict[str, float]]) -> dict[str, object]:
     """Medians over authors, and how sure they are."""
-    lost = {kind: [100 * (1 - of[kind] / of[WHOLE]) for of in found] for kind in KINDS if kind != WHOLE}
+    lost = {kind: [of[WHOLE] - of[kind] for of in found] for kind in KINDS if kind != WHOLE}
     return {
         "reduction_pct": {kind: median([of[kind] for of in found]) for kind in KINDS},
-        "lost_pct": {kind: median(of) for kind, of in lost.items()},
-        "lost_pct_interval": {kind: interval(of) for kind, of in lost.items()},
+        "lost_points": {kind: median(of) for kind, of in lost.items()},
+        "lost_points_interval": {kind: interval(of) for kind, of in lost.items()},
         "authors": len(found),
     }
 

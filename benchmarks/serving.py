@@ -35,9 +35,9 @@ from benchmarks.serving_ways import BATCHES, Answers, Continuous, LoraMixed, Our
 from benchmarks.shapes import SHAPES, random_model
 from benchmarks.statistics import interval, median
 from benchmarks.worker_process import wait_policy
-from tuning.base_model import BaseModel, load_base_model
+from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
-from tuning.precision import for_serving
+from tuning.loading import choose_threads, load_to_answer
 
 RATIOS = {
     "ratio_to_no_prefix": "no_prefix",
@@ -144,20 +144,22 @@ def _alike(theirs: Answers, ours: Answers) -> float:
 def _base(options: argparse.Namespace) -> BaseModel:
     """As the API loads it, or a random one."""
     given = {name: value for name in ("device", "dtype") if (value := getattr(options, name))}
-    config = for_serving(replace(TuningConfig.from_env(), **given))
+    config = replace(TuningConfig.from_env(), **given)
     if options.shape is None:
-        return load_base_model(config)
+        return load_to_answer(config)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     device = torch.device("cpu" if config.device == "auto" else config.device)
     by_default = "float32" if device.type == "cpu" else "bfloat16"
-    return random_model(
+    base = random_model(
         options.shape,
         device=device,
         dtype=getattr(torch, by_default if config.dtype == "auto" else config.dtype),
         num_virtual_tokens=config.num_virtual_tokens,
         max_context=config.max_context,
     )
+    choose_threads(config, base)
+    return base
 
 
 def _ways(base: BaseModel, engine: Engine, load: Load, without: Sequence[str]) -> dict[str, Way]:

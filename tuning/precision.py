@@ -1,14 +1,12 @@
-"""Which arithmetic a training step and an answer use. Owns these decisions; looks at held-out text never use them: what
-decides and what is published is computed in the weights' own type."""
+"""Which arithmetic a training step uses. Owns the one decision; looks at held-out text never use it: what decides and
+what is published is computed in the weights' own type."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 
 import torch
 
 from tuning.base_model import BaseModel
-from tuning.config import TuningConfig
 
 
 def fast_arithmetic(base: BaseModel) -> AbstractContextManager[object]:
@@ -35,14 +33,6 @@ def fast_attention(base: BaseModel) -> Iterator[None]:
 
 def _is_fast(base: BaseModel) -> bool:
     return base.device.type == "cpu" and base.dtype == torch.float32 and multiplies_bfloat16()
-
-
-def for_serving(config: TuningConfig) -> TuningConfig:
-    """The configuration that answers are computed with: where the type is left open, bfloat16 on a processor that
-    multiplies it natively, too. It is twice as fast and does no voice any harm (docs/serving.md)."""
-    on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
-    fits = config.dtype == "auto" and on_cpu and multiplies_bfloat16()
-    return replace(config, dtype="bfloat16") if fits else config
 
 
 def multiplies_bfloat16() -> bool:

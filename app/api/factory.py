@@ -29,10 +29,10 @@ from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.schema import require_current
 from storage.store import Storage
-from tuning.base_model import BaseModel, load_base_model
+from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.errors import TuningError
-from tuning.precision import for_serving
+from tuning.loading import load_to_answer
 from tuning.registration import register
 
 VERSION = "1"
@@ -55,7 +55,7 @@ def create_app(
     try:
         config = config or AppConfig.from_env()
         storage = storage or open_storage()
-        base = base or load_base_model(for_serving(TuningConfig.from_env()))
+        base = base or load_to_answer(TuningConfig.from_env())
         services = Services(config, storage, base, engine or _started_engine(base, config))
     except (AppError, StorageError, TuningError) as wrong:
         print(f"idiolect api: {' '.join(str(wrong).split())}", file=sys.stderr, flush=True)

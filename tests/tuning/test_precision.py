@@ -5,10 +5,9 @@ import torch
 
 from tests.tiny_model import FAMILIES, make_tiny
 from tests.tuning.texts import CANARIES, written
-from tuning.config import TuningConfig
 from tuning.dataset import Block, build_split
 from tuning.evaluation import bits_per_char
-from tuning.precision import fast_arithmetic, fast_attention, for_serving, multiplies_bfloat16
+from tuning.precision import fast_arithmetic, fast_attention, multiplies_bfloat16
 from tuning.scoring import Pass, pass_losses
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
 
@@ -47,13 +46,6 @@ def test_fast_attention_computes_what_the_model_s_own_does(family: str, monkeypa
         done.append([losses, *(tensor.grad for pair in prefix for tensor in pair)])
     for one, other in zip(*done, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_answers_are_computed_in_bfloat16_where_the_type_is_open_and_the_processor_fits() -> None:
-    fits = multiplies_bfloat16()
-    assert for_serving(TuningConfig(device="cpu")).dtype == ("bfloat16" if fits else "auto")
-    assert for_serving(TuningConfig(device="cpu", dtype="float32")).dtype == "float32"
-    assert for_serving(TuningConfig(device="cuda")).dtype == "auto"
 
 
 def test_looks_at_held_out_text_are_computed_in_the_weights_own_type() -> None:
