@@ -58,6 +58,7 @@ def probe(model: PreTrainedModel, *, num_virtual_tokens: int, context_length: in
         )
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise BaseModelRefused("Its forward takes no position_ids, so people with different prefixes can't share it.")
+    _refuse_short_reach(model.config.get_text_config(decoder=True), context_length)
     with torch.no_grad():
         own = _keys_values(model, context_length)
         return ProbeReport(
@@ -74,6 +75,28 @@ def refuse_architecture(config: Any) -> None:
     """Raise BaseModelRefused for what can be told from the configuration alone."""
     if getattr(config, "is_encoder_decoder", False):
         raise BaseModelRefused("It is an encoder-decoder model; a prefix needs a decoder-only (causal) language model.")
+
+
+def _refuse_short_reach(config: Any, context_length: int) -> None:
+    """What changes with the longest row of a batch, so that a person's answer would depend on who else is there; it
+    shows only in long contexts of unlike length."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    for own in (rope, *(kind for kind in rope.values() if isinstance(kind, dict))):
+        original = own.get("original_max_position_embeddings") or getattr(
+            config, "original_max_position_embeddings", None
+        )
+        if own.get("rope_type") == "longrope" and original and context_length > original:
+            raise BaseModelRefused(
+                f"Beyond {original} tokens it turns its positions by the longest text of a batch, so that neighbours "
+                f"would change each other's answers. Serve shorter contexts (IDIOLECT_MAX_CONTEXT={original})."
+            )
+    window = getattr(config, "window_size", None)
+    if "local" in (getattr(config, "attention_layers", None) or ()) and window and window < context_length:
+        raise BaseModelRefused(
+            f"Some of its layers see only the last {window} tokens, so the prefix would leave the window in a context "
+            f"of {context_length}. Choose a model with full attention, or serve contexts no longer than the window "
+            f"(IDIOLECT_MAX_CONTEXT={window})."
+        )
 
 
 def _keys_values(model: PreTrainedModel, context_length: int) -> KeysValues:
@@ -98,6 +121,8 @@ def _refuse_layer(number: int, layer: Any, context_length: int) -> None:
             f"window in a context of {context_length}. Choose a model with full attention, or serve contexts no longer "
             f"than the window (IDIOLECT_MAX_CONTEXT={layer.sliding_window})."
         )
+    if layer.keys is not None and layer.values is not None and layer.keys.shape != layer.values.shape:
+        raise BaseModelRefused(f"The keys and values of its layer {number} are not of one shape, as a prefix's are.")
     if isinstance(layer, DummyLayer) or layer.keys is None or layer.keys.dim() != 4:
         raise BaseModelRefused(f"Its layer {number} has no keys and values of its own, so it cannot take a prefix.")
 

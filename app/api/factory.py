@@ -23,7 +23,7 @@ from app.api.usage_meter import register_usage
 from app.config import AppConfig
 from app.errors import AppError, ConfigurationError
 from app.generation.engine import Engine
-from app.generation.errors import CacheTooSmall
+from app.generation.errors import CacheTooSmall, ModelUnfit
 from app.memory_request import MemoryRequest
 from storage.config import StorageConfig
 from storage.errors import StorageError
@@ -82,6 +82,8 @@ def _started_engine(base: BaseModel, config: AppConfig) -> Engine:
             max_waiting=config.max_waiting,
             kv_cache_bytes=config.kv_cache_mb * MIB or None,
         )
+    except ModelUnfit as unfit:
+        raise ConfigurationError(f"IDIOLECT_BASE_MODEL can't be served: {base.name}: {unfit}") from unfit
     except CacheTooSmall as small:
         raise ConfigurationError(f"IDIOLECT_KV_CACHE_MB must be at least {-(-small.needed // MIB)}: {small}") from small
     engine.start()

@@ -62,7 +62,7 @@ class Engine:
     kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
     prefill_chunk: prompt tokens read in a step (default: on a CPU 48 and 3 for each row that writes, 512 elsewhere).
 
-    Raises CacheTooSmall, and ValueError for a model whose attention takes no masks.
+    Raises CacheTooSmall, and ModelUnfit for a model on which rows can't be run together.
     """
 
     def __init__(
@@ -121,7 +121,8 @@ class Engine:
         """Ask for an answer to a prompt, in the voice of a prefix or, with None, of the base model. From any thread.
 
         count: so many independent answers, each with a row of its own; all of them get a place, or none. The prompt is
-        read once. A voice that is followed by another strength than 0 or 1 takes a second row for each.
+        read once where they have rows at the same time. A voice that is followed by another strength than 0 or 1 takes
+        a second row for each.
         owner: whose request it is; those who wait take turns by owner.
 
         Raises EngineFull, TooManyAtOnce, PromptTooLong, WrongPrefix, EngineClosed, EngineFailed, and ValueError for a

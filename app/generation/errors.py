@@ -6,6 +6,7 @@ EngineError
 ├── PromptTooLong     the prompt and its prefix leave no room to answer; carries `limit` and `given`
 ├── WrongPrefix       this prefix was trained for another base model
 ├── CacheTooSmall     the memory that is given holds not one row; carries `needed`
+├── ModelUnfit        rows of different people can't be run together on this model
 ├── EngineClosed      the engine was shut down, before or during the answer
 └── EngineFailed      the engine's loop broke; it serves nothing until its process is started again
 """
@@ -45,6 +46,10 @@ class CacheTooSmall(EngineError):
     def __init__(self, needed: int, positions: int) -> None:
         super().__init__(f"The keys and values of one answer take {needed} bytes ({positions} positions).")
         self.needed = needed
+
+
+class ModelUnfit(EngineError):
+    """Rows of different people can't be run together on this model; says why."""
 
 
 class EngineClosed(EngineError):

@@ -134,7 +134,7 @@ class KVCache(Cache):  # type: ignore[misc]  # transformers publishes no types
     """K/V of `max_num_seqs` rows of `capacity` positions.
 
     layer_shapes: (num_kv_heads, head_dim) of each layer; layer: how each keeps them. A row that was cleared is all
-    zeros.
+    zeros but for its scratch.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from app.generation.bag_attention import Bags
+from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer, Window
 from app.generation.packed_attention import NAME, Packing, Part, Singles
 from app.generation.sampling import SamplingParams
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 MASKED_ATTENTION = ("sdpa", "eager", NAME)  # the back ends that take a mask of our own
 # Numbers of one layer: reading so many takes as long as calling the kernels once more; and so many stay near the cores.
 SPARED_NUMBERS, GROUP_NUMBERS = 2**18, 2**20
-TRIAL_POSITIONS = 8
+TRIAL_LENGTHS = (40, 5)  # tokens of the two rows
 TOLERANCE = {2: 0.05, 4: 1e-3, 8: 1e-6}  # of the largest logit, by bytes of a number
 Parts = Many[tuple[Sequence, int]]  # prompts, and how many tokens of each come next
 
@@ -66,19 +67,7 @@ class ModelRunner(ABC):
 
 
 class PaddedRunner(ModelRunner):
-    """Through the model's own attention: one pass for all rows that write, one or a few for those that read.
-
-    Raises ValueError for an attention back end that takes no 4D mask.
-    """
-
-    def __init__(self, base: BaseModel, cache: KVCache) -> None:
-        super().__init__(base, cache)
-        attention = getattr(base.model.config, "_attn_implementation", "eager")
-        if attention not in MASKED_ATTENTION:
-            raise ValueError(
-                f"the engine needs an attention back end that takes masks (sdpa or eager), not {attention!r}: load the "
-                "model with attn_implementation='sdpa'"
-            )
+    """Through the model's own attention: one pass for all rows that write, one or a few for those that read."""
 
     @torch.inference_mode()
     def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
@@ -142,7 +131,7 @@ class PackedRunner(ModelRunner):
     """One pass over all tokens of a step, one behind the other. From then on the model has the packed back end, which
     does for everybody else what `sdpa` does.
 
-    Raises ValueError for a model that takes no attention back end from outside.
+    Raises ModelUnfit for a model that takes no attention back end from outside.
     """
 
     def __init__(self, base: BaseModel, cache: KVCache) -> None:
@@ -154,7 +143,7 @@ class PackedRunner(ModelRunner):
         self._room = torch.empty(room, dtype=self._dtype, device=self._device)
         base.model.set_attn_implementation(NAME)
         if base.model.config._attn_implementation != NAME:
-            raise ValueError(f"{type(base.model).__name__} takes no attention back end from outside")
+            raise ModelUnfit(f"{type(base.model).__name__} takes no attention back end from outside")
         # A model that is handed a mask of four dimensions makes none; the packed back end does not look at it.
         self._no_mask = torch.zeros(1, 1, 1, 1, dtype=self._dtype, device=self._device)
 
@@ -226,9 +215,9 @@ class PackedRunner(ModelRunner):
 
 def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: int | None = None) -> ModelRunner:
     """With a cache of so many rows of so many positions, or as many as fit in most_bytes. The packed way on a
-    processor, where it computes what the model itself does; else the padded one.
+    processor, where it computes what the model itself does; else the padded one, where that does.
 
-    Raises CacheTooSmall, and ValueError where neither way fits.
+    Raises CacheTooSmall, and ModelUnfit where neither way fits.
     """
 
     def cache(layer: type[RowLayer]) -> KVCache:
@@ -236,41 +225,73 @@ def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: in
         return KVCache(base.layer_shapes, min(max_num_seqs, fitting), capacity, base.dtype, base.device, layer)
 
     own = getattr(base.model.config, "_attn_implementation", "eager")
-    if base.device.type == "cpu" and own in MASKED_ATTENTION:
+    if own not in MASKED_ATTENTION:
+        raise ModelUnfit(
+            f"the engine needs an attention back end that takes masks (sdpa or eager), not {own!r}: load the "
+            "model with attn_implementation='sdpa'"
+        )
+    trial = Trial(base)
+    if base.device.type == "cpu":
         layer = ChunkedLayer if _has_keys_for_each_head(base) else RowLayer
-        if _fits(base, layer):
+        if trial.passes(PackedRunner, layer):
             return PackedRunner(base, cache(layer))
         base.model.set_attn_implementation(own)
+    trial.run(PaddedRunner, RowLayer)
     return PaddedRunner(base, cache(RowLayer))
 
 
-def _fits(base: BaseModel, layer: type[RowLayer]) -> bool:
-    """Whether the packed way computes what the model itself does."""
-    trial = KVCache(base.layer_shapes, 2, TRIAL_POSITIONS, base.dtype, base.device, layer)
-    try:
-        return _computes_the_model(PackedRunner(base, trial), base)
-    except (ValueError, RuntimeError, TypeError) as unfit:
-        logger.info("the packed way does not fit %s: %s", base.name, unfit)
-        return False
+class Trial:
+    """Whether rows that are run together, in parts and token by token, get what the model says of each text alone.
+    Made before a runner changes the model."""
+
+    @torch.inference_mode()
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._texts = [[1 + (7 * row + place) % 10 for place in range(size)] for row, size in enumerate(TRIAL_LENGTHS)]
+        self._expected = torch.cat([self._alone(text) for text in self._texts])
+
+    def passes(self, kind: type[ModelRunner], layer: type[RowLayer]) -> bool:
+        """Whether it can be run so."""
+        try:
+            self.run(kind, layer)
+        except ModelUnfit as unfit:
+            logger.info("%s does not fit %s: %s", kind.__name__, self._base.name, unfit)
+            return False
+        return True
+
+    @torch.inference_mode()
+    def run(self, kind: type[ModelRunner], layer: type[RowLayer]) -> None:
+        """On a small cache. Raises ModelUnfit where something else comes out, or nothing."""
+        base = self._base
+        cache = KVCache(base.layer_shapes, 2, max(TRIAL_LENGTHS), base.dtype, base.device, layer)
+        try:
+            found = self._together(kind(base, cache))
+        except ModelUnfit:
+            raise
+        except Exception as broken:  # a foreign model's code may raise anything
+            raise ModelUnfit(f"it fails on rows of different lengths: {type(broken).__name__}: {broken}") from broken
+        off = float((found - self._expected).abs().max() / self._expected.abs().max())
+        if not off <= TOLERANCE[base.dtype.itemsize]:
+            raise ModelUnfit(f"rows that run together get other logits than alone (off by {off:.2g} of the largest)")
+
+    def _alone(self, text: list[int]) -> Tensor:
+        logits: Tensor = self._base.model(
+            input_ids=torch.tensor([text], device=self._base.device), use_cache=False
+        ).logits
+        return logits[:, -1]
+
+    def _together(self, runner: ModelRunner) -> Tensor:
+        rows = [Sequence(text[:-1], SamplingParams(temperature=0), None, room=1) for text in self._texts]
+        for row, (sequence, text) in enumerate(zip(rows, self._texts, strict=True)):
+            sequence.row, sequence.last_token_id = len(rows) - 1 - row, text[-1]
+        runner.run([], [(sequence, sequence.num_prompt_left - 1 - place) for place, sequence in enumerate(rows)])
+        runner.run([], [(sequence, sequence.num_prompt_left) for sequence in rows])
+        return runner.run(rows, [])
 
 
 def _has_keys_for_each_head(base: BaseModel) -> bool:
     heads = getattr(base.model.config.get_text_config(decoder=True), "num_attention_heads", None)
     return all(kv_heads == heads for kv_heads, _ in base.layer_shapes)
-
-
-@torch.inference_mode()
-def _computes_the_model(runner: ModelRunner, base: BaseModel) -> bool:
-    """Whether rows that are run together, in parts and token by token, get what the model says of each text alone."""
-    texts = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
-    rows = [Sequence(text[:4], SamplingParams(temperature=0), None, room=1) for text in texts]
-    for row, (sequence, text) in enumerate(zip(rows, texts, strict=True)):
-        sequence.row, sequence.last_token_id = len(rows) - 1 - row, text[-1]
-    runner.run([], [(sequence, 3 - place) for place, sequence in enumerate(rows)])
-    runner.run([], [(sequence, sequence.num_prompt_left) for sequence in rows])
-    found = runner.run(rows, [])
-    expected = base.model(input_ids=torch.tensor(texts, device=base.device), use_cache=False).logits[:, -1]
-    return bool((found - expected).abs().max() <= TOLERANCE[base.dtype.itemsize] * expected.abs().max())
 
 
 def _row_of(sequence: Sequence) -> int:

@@ -18,7 +18,14 @@ from transformers.masking_utils import sdpa_mask
 from app.generation.bag_attention import CHUNK, Bags
 
 NAME = "idiolect_packed"
-NOT_COMPUTED_HERE = ("softcap", "position_bias", "s_aux")  # what some families add to attention
+NOT_COMPUTED_HERE = (
+    "softcap",
+    "position_bias",
+    "s_aux",
+    "sinks",
+    "indices",
+    "block_indices",
+)  # what some families add to attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +87,8 @@ def packed_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return plain
-    if any(others.get(name) is not None for name in NOT_COMPUTED_HERE):
+    changed = attention_mask is None or attention_mask.numel() != 1  # the runner's own mask has a single number
+    if changed or any(others.get(name) is not None for name in NOT_COMPUTED_HERE):
         raise ValueError(f"{type(module).__name__} is not computed by {NAME}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     pieces = []

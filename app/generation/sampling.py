@@ -1,7 +1,8 @@
 """How the next token is chosen: the caller's parameters, and one vectorised draw for all rows of a batch.
 
-Each row draws from its own seeded stream of uniform numbers, so that a seed gives the same text whoever else is in the
-batch. Knows nothing of rows' owners, text or the K/V cache.
+Each row draws from its own seeded stream of uniform numbers, so that neighbours never decide which token a number
+falls on. Where the model computes in 16 bits they may still decide the last bits of its logits (docs/serving.md).
+Knows nothing of rows' owners, text or the K/V cache.
 """
 
 import math
@@ -23,7 +24,7 @@ class SamplingParams:
     temperature: 0 (and anything below 1e-6) is greedy; 1 is the model's own distribution.
     top_p: keep the fewest likeliest tokens that together reach this probability (1 keeps all, 0 only the likeliest).
     top_k: keep this many of the likeliest tokens (0 keeps all). Applied before top_p.
-    seed: the same seed and prompt give the same text; None draws a fresh one.
+    seed: the same seed and logits give the same text; None draws a fresh one.
     max_tokens: ceiling of new tokens.
     stop_token_ids: tokens that end the answer, usually the tokenizer's EOS; none by default.
     voice_strength: how far the voice is followed from the base model (0) to the voice (1) and beyond, on
@@ -133,29 +134,32 @@ def _draw_from_all(probabilities: Tensor, asked: list[SamplingParams], numbers: 
 
 
 def _draw_from_likeliest(probabilities: Tensor, asked: list[SamplingParams], numbers: Tensor) -> list[int]:
-    """[rows, vocabulary] -> one token id a row, out of those that top_k and top_p keep, likeliest first."""
-    top_k = torch.tensor([params.top_k for params in asked], device=probabilities.device)
-    top_p = torch.tensor([params.top_p for params in asked], dtype=probabilities.dtype, device=probabilities.device)
-    ordered, order = _likeliest(probabilities, top_k, top_p)
-    picked = _invert(_truncate(ordered, top_k, top_p, probabilities.sum(-1)), numbers)
-    token_ids: list[int] = order.gather(-1, picked[:, None]).squeeze(-1).tolist()
-    return token_ids
-
-
-def _likeliest(probabilities: Tensor, top_k: Tensor, top_p: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of [rows, vocabulary] in order, and their token ids: at least all that top_k and top_p keep.
+    """[rows, vocabulary] -> one token id a row, out of those that top_k and top_p keep, likeliest first.
 
     Sorting a whole vocabulary costs more than a small model's step, and a few dozen tokens are nearly always enough.
+    Each row is drawn from as few as it needs itself: equals come in another order in another number of candidates.
     """
     vocabulary = probabilities.shape[-1]
-    for size in CANDIDATES:
-        if size >= vocabulary:
+    top_k = torch.tensor([params.top_k for params in asked], device=probabilities.device)
+    top_p = torch.tensor([params.top_p for params in asked], dtype=probabilities.dtype, device=probabilities.device)
+    total = probabilities.sum(-1)
+    picked = torch.empty(len(asked), dtype=torch.long, device=probabilities.device)
+    left = torch.arange(len(asked), device=probabilities.device)
+    for size in (*(size for size in CANDIDATES if size < vocabulary), vocabulary):
+        of_left = probabilities[left]
+        if size < vocabulary:
+            ordered, order = of_left.topk(size)
+        else:
+            ordered, order = of_left.sort(dim=-1, descending=True, stable=True)
+        enough = torch.where(top_k[left] > 0, top_k[left] <= size, ordered.sum(-1) > top_p[left]) | (size == vocabulary)
+        rows = left[enough]
+        kept = _truncate(ordered[enough], top_k[rows], top_p[rows], total[rows])
+        picked[rows] = order[enough].gather(-1, _invert(kept, numbers[rows])[:, None]).squeeze(-1)
+        left = left[~enough]
+        if not len(left):
             break
-        ordered, order = probabilities.topk(size)
-        enough = torch.where(top_k > 0, top_k <= size, ordered.sum(-1) > top_p)
-        if enough.all():
-            return ordered, order
-    return probabilities.sort(dim=-1, descending=True, stable=True)
+    token_ids: list[int] = picked.tolist()
+    return token_ids
 
 
 def _truncate(ordered: Tensor, top_k: Tensor, top_p: Tensor, total: Tensor) -> Tensor:

@@ -137,12 +137,20 @@ class Sequence:
         elif self.num_generated >= self.max_new_tokens:
             reason = "length"
         self.finished = reason is not None
+        if self.finished:
+            self._let_go()
         return Token(token_id, reason, self.index, logprobs)
 
     def end(self, error: EngineError | None = None) -> None:
         """Nothing more will come: wake the caller, with `error` if that is why."""
         self.finished = True
+        self._let_go()
         self.events.put(error or Cut(self.index))
+
+    def _let_go(self) -> None:
+        """Nothing of the prefix is held on to, and nobody goes round in a circle, so that memory is free at once."""
+        for one in self.rows:
+            one.prefix, one.kin = None, []
 
 
 class GenerationStream:

@@ -4,14 +4,20 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     FalconMambaConfig,
     FalconMambaForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     T5Config,
     T5ForConditionalGeneration,
@@ -84,6 +90,31 @@ def test_a_window_that_the_cache_does_not_show_is_found_by_its_effect(monkeypatc
     model = MistralForCausalLM(MistralConfig(sliding_window=16, **SIZES))
     monkeypatch.setattr("tuning.probe._refuse_layer", lambda *_: None)
     with pytest.raises(BaseModelRefused, match="no longer matters"):
+        probed(model)
+
+
+def test_a_window_in_the_models_own_mask_is_refused() -> None:
+    sizes = {name: SIZES[name] for name in ("vocab_size", "hidden_size", "max_position_embeddings", "pad_token_id")}
+    layers = {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 16}
+    model = GPTNeoForCausalLM(GPTNeoConfig(**layers, **sizes))
+    with pytest.raises(BaseModelRefused, match="last 16 tokens"):
+        probed(model)
+
+
+def test_positions_that_turn_by_the_longest_row_are_refused_where_a_row_can_be_that_long() -> None:
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "rope_theta": 10000.0}
+    config = Phi3Config(rope_parameters=rope, original_max_position_embeddings=96, **SIZES)
+    with pytest.raises(BaseModelRefused, match="IDIOLECT_MAX_CONTEXT=96"):
+        probed(Phi3ForCausalLM(config))
+    probed(Phi3ForCausalLM(config), context_length=96)
+
+
+def test_keys_and_values_of_unlike_shape_are_refused() -> None:
+    latent = {"kv_lora_rank": 16, "q_lora_rank": 8, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    model = DeepseekV3ForCausalLM(
+        DeepseekV3Config(first_k_dense_replace=2, **latent, **SIZES | {"num_key_value_heads": 4})
+    )
+    with pytest.raises(BaseModelRefused, match="not of one shape"):
         probed(model)
 
 

@@ -154,13 +154,15 @@ def test_short_prompts_that_wait_together_are_cached_in_one_step(make_engine: Ma
 
 def test_one_users_flood_delays_another_by_a_turn(make_engine: MakeEngine) -> None:
     engine = make_engine(max_num_seqs=1, max_waiting=40)
-    flood = [engine.submit([5], greedy(30), None, owner="ann") for _ in range(30)]
-    late = engine.submit([6], greedy(30), None, owner="bob")
+    flood = [
+        engine.submit([5], greedy(200), None, owner="ann") for _ in range(10)
+    ]  # long: what follows is seen in time
+    late = engine.submit([6], greedy(5), None, owner="bob")
     engine.start()
     ids(late)
     assert engine.figures().finished_requests <= 3, "ann's first, bob's, and perhaps ann's second"
     for stream in flood:
-        assert len(ids(stream)) == 30
+        assert len(ids(stream)) == 200
 
 
 def test_who_has_a_row_keeps_it_until_the_answer_is_there(make_engine: MakeEngine) -> None:

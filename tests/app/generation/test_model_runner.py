@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from transformers import FalconConfig, FalconForCausalLM
 
 from app.generation.bag_attention import CHUNK
+from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer
-from app.generation.model_runner import ModelRunner, PackedRunner, PaddedRunner, runner_for
+from app.generation.model_runner import ModelRunner, PackedRunner, PaddedRunner, Trial, runner_for
 from app.generation.sampling import SamplingParams
 from app.generation.scheduler import Scheduler
 from app.generation.sequence import Sequence
@@ -220,14 +222,14 @@ def test_the_packed_back_end_is_sdpa_for_everybody_else(base: BaseModel) -> None
     assert torch.equal(logits_alone(packed, [5, 6, 7], prefix), logits_alone(plain, [5, 6, 7], prefix))
 
 
-def falcon() -> BaseModel:
+def falcon(*, alibi: bool = False) -> BaseModel:
     """A family with an attention of its own, which takes no back end from outside."""
     config = FalconConfig(
         vocab_size=VOCABULARY,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
-        alibi=False,
+        alibi=alibi,
         bos_token_id=0,
         eos_token_id=0,
         initializer_range=0.3,
@@ -252,15 +254,35 @@ def test_a_family_that_the_packed_way_does_not_fit_is_padded() -> None:
 
 def test_attention_that_has_more_to_it_is_not_packed() -> None:
     base = make_tiny()
+    base.model.set_attn_implementation("eager")  # as such families have it
     for layer in base.model.model.layers:
         own = layer.self_attn.forward
         layer.self_attn.forward = lambda *given, own=own, **named: own(*given, softcap=30.0, **named)
     assert isinstance(runner_for(base, 2, 16), PaddedRunner)
-    assert base.model.config._attn_implementation == "sdpa"
+    assert base.model.config._attn_implementation == "eager"
+
+
+def test_a_mask_that_the_model_changed_is_not_left_out() -> None:
+    base = make_tiny()
+    for layer in base.model.model.layers:
+        own = layer.self_attn.forward
+
+        def with_bias(*given: object, own: Callable[..., object] = own, **named: Any) -> object:
+            mask = named.pop("attention_mask")
+            return own(*given, attention_mask=mask if mask is None else mask + torch.zeros(1, 1, 5, 5), **named)
+
+        layer.self_attn.forward = with_bias
+    with pytest.raises(ModelUnfit):
+        Trial(base).run(PackedRunner, RowLayer)
+
+
+def test_a_model_on_which_rows_of_different_lengths_break_is_refused_at_the_start() -> None:
+    with pytest.raises(ModelUnfit, match="rows"):
+        runner_for(falcon(alibi=True), 4, 64)
 
 
 def test_an_attention_back_end_without_masks_is_refused() -> None:
     base = make_tiny()
     base.model.config._attn_implementation = "flash_attention_2"
-    with pytest.raises(ValueError, match="attn_implementation='sdpa'"):
+    with pytest.raises(ModelUnfit, match="attn_implementation='sdpa'"):
         runner_for(base, 1, 16)

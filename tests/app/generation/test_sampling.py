@@ -75,6 +75,17 @@ def test_a_row_draws_the_same_whoever_shares_the_batch() -> None:
             assert both[1:] == alone
 
 
+@pytest.mark.parametrize("params", [SamplingParams(top_p=0.9), SamplingParams(top_k=40, top_p=0.9)])
+def test_among_equals_a_number_falls_on_the_same_token_whoever_shares_the_batch(params: SamplingParams) -> None:
+    """16 bits have many equals; a flat neighbour needs the whole vocabulary to be looked at."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (8 * torch.randn(1, 3000, generator=generator)).bfloat16().round()
+    flat = torch.zeros_like(logits)
+    for number in uniform_numbers(2, 200):
+        alone = sample(logits, [params], [number])
+        assert sample(torch.cat([flat, logits]), [SamplingParams(top_p=0.99), params], [0.5, number])[1:] == alone
+
+
 @pytest.mark.parametrize("spread", [0.01, 1, 8])
 def test_a_large_vocabulary_is_cut_exactly_where_a_small_one_is(spread: float) -> None:
     generator = torch.Generator().manual_seed(0)
