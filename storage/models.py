@@ -16,6 +16,8 @@ ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
+DeliveryKind = Literal["password_reset", "password_changed"]
+Channel = Literal["mail"]
 
 
 class Base(DeclarativeBase):
@@ -48,6 +50,16 @@ class WebSession(Base):
     user_id: Mapped[str] = _owner()
     created_at: Mapped[float]
     last_seen_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class PasswordLink(Base):
+    """A link with which its holder chooses a new password, once. The link holds the token; here is its SHA-256."""
+
+    __tablename__ = "password_links"
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = _owner()
+    created_at: Mapped[float]
     expires_at: Mapped[float]
 
 
@@ -261,6 +273,21 @@ class OutboxMessage(Base):
     sent_at: Mapped[float | None] = mapped_column(index=True)
 
 
+class Delivery(Base):
+    """Something to be brought to a person outside these pages: what and by which way, and none of its words."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(primary_key=True)  # delivery-…; its receiver tells a second copy by it
+    user_id: Mapped[str] = _owner()
+    kind: Mapped[DeliveryKind] = mapped_column(String(32))
+    channel: Mapped[Channel] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float | None] = mapped_column(index=True)  # None: delivered, or given up
+    delivered_at: Mapped[float | None]
+    error: Mapped[str | None]  # what went wrong at the last attempt, in one word
+    created_at: Mapped[float]
+
+
 class RegisteredBaseModel(Base):
     """A base model the probe accepted. The current one is the newest `last_seen_at`."""
 
@@ -306,8 +333,12 @@ __all__ = [
     "AuditEvent",
     "Base",
     "BlindTrial",
+    "Channel",
+    "Delivery",
+    "DeliveryKind",
     "IdempotencyKey",
     "OutboxMessage",
+    "PasswordLink",
     "PrefixVersion",
     "RegisteredBaseModel",
     "Role",

@@ -12,7 +12,7 @@ from storage import audit, clock, paging, passwords, prefixes, voices, web_sessi
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, PasswordLink, Role, TuningRun, User, UserState
 from storage.store import Storage
 
 FIRST_VOICE = "My voice"
@@ -43,7 +43,7 @@ def account(*, email: str, password: str, role: Role, hasher: PasswordHasher = p
     return User(
         id=new_id("user"),
         email=_checked_email(email),
-        password_hash=passwords.hashed(_checked_password(password), hasher),
+        password_hash=hashed_password(password, hasher),
         role=role,
         state="active",
         created_at=clock.now(),
@@ -83,10 +83,17 @@ def verify_password(
 def change_password(
     session: Session, user_id: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
 ) -> None:
-    """Set another password. Raises InvalidAccount, NotFound. Ending the other browsers is the caller's choice."""
-    password_hash = passwords.hashed(_checked_password(password), hasher)
+    """Set another password; links to choose one end. Raises InvalidAccount, NotFound. Ending the other browsers is the
+    caller's choice."""
+    password_hash = hashed_password(password, hasher)
     get_user(session, user_id).password_hash = password_hash
+    session.execute(delete(PasswordLink).where(PasswordLink.user_id == user_id))
     audit.record(session, "user.changed_password", actor_id=user_id, subject_id=user_id)
+
+
+def hashed_password(password: str, hasher: PasswordHasher = passwords.HASHER) -> str:
+    """What is kept of a new password. Slow on purpose. Raises InvalidAccount where it is too short or too long."""
+    return passwords.hashed(_checked_password(password), hasher)
 
 
 def get_user(session: Session, user_id: str) -> User:
@@ -217,6 +224,7 @@ __all__ = [
     "finish_erasures",
     "get_user",
     "has_admin",
+    "hashed_password",
     "list_users",
     "set_role",
     "set_state",

@@ -21,6 +21,7 @@ from app.web import (
     gateway,
     headers,
     intake,
+    passwords,
     samples,
     session,
     settings,
@@ -33,11 +34,12 @@ from storage import crypto, schema
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.store import Storage
-from tuning.config import TuningConfig
+from tuning.config import PostConfig, TuningConfig
 from tuning.errors import TuningError
 
 PAGES = (
     accounts.accounts,
+    passwords.passwords,
     settings.settings,
     voices.voices,
     intake.intake,
@@ -49,11 +51,13 @@ MAX_FORM_PARTS = 1000
 CANNOT_START = 2
 
 
-def create_app(config: AppConfig | None = None, storage: Storage | None = None) -> Flask:
+def create_app(
+    config: AppConfig | None = None, storage: Storage | None = None, post: PostConfig | None = None
+) -> Flask:
     """The WSGI app. With a wrong setting or key it says so in one line and exits with status 2."""
     try:
         TuningConfig.from_env()
-        return build(config or AppConfig.from_env(), storage or open_storage())
+        return build(config or AppConfig.from_env(), post or PostConfig.from_env(), storage or open_storage())
     except (AppError, StorageError, TuningError) as wrong:
         print(f"idiolect web: {wrong}", file=sys.stderr)
         raise SystemExit(CANNOT_START) from None
@@ -66,7 +70,7 @@ def open_storage() -> Storage:
     return Storage.open(config)
 
 
-def build(config: AppConfig, storage: Storage) -> Flask:
+def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     """Put the rooms together."""
     app = Flask(__name__)
     app.request_class = MemoryRequest
@@ -87,6 +91,7 @@ def build(config: AppConfig, storage: Storage) -> Flask:
     )
     app.extensions["storage"] = storage
     app.extensions["app_config"] = config
+    app.extensions["post_config"] = post
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)

@@ -16,6 +16,7 @@ from app.config import AppConfig
 from storage import prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
+from tuning.config import PostConfig
 
 COOKIE = "idiolect_session"
 COOKIE_SECONDS = 14 * 24 * 3600
@@ -29,6 +30,11 @@ def storage() -> Storage:
 def app_config() -> AppConfig:
     """The AppConfig this app was made with."""
     return cast(AppConfig, current_app.extensions["app_config"])
+
+
+def post_config() -> PostConfig:
+    """What the workers can bring to people outside these pages."""
+    return cast(PostConfig, current_app.extensions["post_config"])
 
 
 def token() -> str:

@@ -18,6 +18,7 @@ FAILED_SIGN_INS = "8 per 5 minutes"
 FAILED_FROM_ADDRESS = "60 per 5 minutes"
 SIGN_UPS = "30 per minute"
 CHANGES = "8 per 5 minutes"
+LINKS_ASKED_FOR = "20 per hour"
 REDIS_TIMEOUT_S = 0.25
 
 
@@ -61,6 +62,8 @@ def install(app: Flask) -> None:
         ("accounts.set_up", FAILED_SIGN_INS, address, is_failure),
         ("accounts.sign_up", SIGN_UPS, address, None),
         ("settings.change_password", CHANGES, person, None),
+        ("passwords.forgotten", LINKS_ASKED_FOR, address, None),
+        ("passwords.choose", FAILED_SIGN_INS, address, is_failure),
     ):
         limited = limiter.limit(rate, key_func=key, methods=["POST"], deduct_when=counted)
         app.view_functions[endpoint] = limited(app.view_functions[endpoint])

@@ -14,8 +14,10 @@ from storage import (
     api_keys,
     audit,
     checkpoints,
+    deliveries,
     idempotency,
     outbox,
+    password_links,
     prefixes,
     reports,
     run_claims,
@@ -53,6 +55,8 @@ def live(storage: Storage) -> tuple[User, Voice]:
         data = json.dumps({"text": texts[0]}).encode()
         uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
+        password_links.make_link(session, user.id, actor_id=None, lifetime_s=60)
+        deliveries.add(session, user.id, "password_changed", "mail")
         turn = idempotency.begin(session, storage.keys, user.id, CANARY, CANARY.encode())
         assert isinstance(turn, idempotency.Turn)
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
