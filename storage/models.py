@@ -48,6 +48,7 @@ class WebSession(Base):
     __tablename__ = "web_sessions"
     token_hash: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str] = _owner()
+    browser: Mapped[str | None] = mapped_column(String(64))  # "Firefox on Linux": no more than tells one's own apart
     created_at: Mapped[float]
     last_seen_at: Mapped[float]
     expires_at: Mapped[float]

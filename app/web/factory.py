@@ -14,6 +14,7 @@ from app.config import AppConfig
 from app.errors import AppError
 from app.memory_request import MemoryRequest
 from app.web import (
+    access,
     accounts,
     assets,
     errors,
@@ -41,6 +42,7 @@ PAGES = (
     accounts.accounts,
     passwords.passwords,
     settings.settings,
+    access.access,
     voices.voices,
     intake.intake,
     samples.samples,

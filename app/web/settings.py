@@ -1,13 +1,13 @@
-"""A person's account: API keys, password, and leaving for good."""
+"""A person's account: API keys, what they are used for, and leaving for good. How they sign in is in access.py."""
 
 from collections.abc import Sequence
 
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, usage, users, voices, web_sessions
-from storage.errors import Conflict, InvalidAccount, LimitReached
+from app.web.session import app_config, forget, me, sign_in_required, storage
+from storage import api_keys, clock, samples, usage, users, voices
+from storage.errors import Conflict, LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
@@ -22,12 +22,11 @@ SCOPES = {  # scope -> what it lets a program do
     "read": "Look at everything here, your samples' text too",
 }
 NO_SCOPE = "Choose at least one thing that the key may do. No key was made."
-WRONG_PASSWORD = "The present password is not right."  # noqa: S105
 
 
 @settings.get("/account")
 def account() -> ResponseReturnValue:
-    """Keys, password, and the way out."""
+    """Keys, what they were used for, and the way out."""
     return account_page()
 
 
@@ -61,25 +60,6 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
         api_keys.revoke_key(session, me().id, key_id, actor_id=me().id)
     flash("The key is revoked: requests that carry it are refused from now on.")
     return redirect(url_for("settings.account"))
-
-
-@settings.post("/account/password")
-def change_password() -> ResponseReturnValue:
-    """A new password, which signs out every other browser."""
-    new = request.form.get("new_password", "")
-    with storage().database.session() as session:
-        known = users.verify_password(session, me().email, request.form.get("password", ""))
-    if known is None:
-        return account_page(password_error=WRONG_PASSWORD), 422
-    try:
-        with storage().database.session() as session:
-            users.change_password(session, me().id, new)
-            web_sessions.end_all(session, me().id)
-    except InvalidAccount as wrong:
-        return account_page(password_error=str(wrong)), 422
-    answer = begin(redirect(url_for("settings.account")), me().id)
-    flash("Your password is changed, and every other browser is signed out.")
-    return answer
 
 
 @settings.route("/account/delete", methods=["GET", "POST"])

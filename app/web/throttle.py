@@ -61,7 +61,7 @@ def install(app: Flask) -> None:
         ("accounts.sign_in", FAILED_FROM_ADDRESS, address, is_failure),
         ("accounts.set_up", FAILED_SIGN_INS, address, is_failure),
         ("accounts.sign_up", SIGN_UPS, address, None),
-        ("settings.change_password", CHANGES, person, None),
+        ("access.change_password", CHANGES, person, None),
         ("passwords.forgotten", LINKS_ASKED_FOR, address, None),
         ("passwords.choose", FAILED_SIGN_INS, address, is_failure),
     ):

@@ -1,6 +1,6 @@
-"""Links to choose a new password with, and what is to be brought to people by mail.
+"""Links to choose a new password with, what is to be brought to people by mail, and which browser is signed in.
 
-It works with the release before it still running: that one neither reads nor writes the new tables.
+It works with the release before it still running: that one neither reads nor writes the new tables and column.
 
 Revision: 0012, after 0010. Made 2026-11-26 05:15:40.118306.
 """
@@ -44,9 +44,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_user_id", "deliveries", ["user_id"], unique=False)
     op.create_index("ix_deliveries_due_at", "deliveries", ["due_at"], unique=False)
+    op.add_column("web_sessions", sa.Column("browser", sa.String(length=64), nullable=True))
 
 
 def downgrade() -> None:
     """Back to what the release before it knows."""
+    op.drop_column("web_sessions", "browser")
     op.drop_table("deliveries")
     op.drop_table("password_links")

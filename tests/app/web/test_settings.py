@@ -105,29 +105,6 @@ def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -
         assert api_keys.authenticate(session, secret) is not None
 
 
-def test_a_new_password_signs_out_every_other_browser(ada: Person, storage: Storage) -> None:
-    other = Browser.of(ada.browser.app)
-    other.post("/signin", {"email": ada.user.email, "password": PASSWORD})
-    new = "another plum jam"
-    assert ada.browser.post("/account/password", {"password": PASSWORD, "new_password": new}).status_code == 302
-    assert "is changed" in ada.browser.get("/account").text
-    assert other.get("/account").status_code == 302
-    for password, opens in ((new, True), (PASSWORD, False)):
-        with storage.database.session() as session:
-            assert (users.verify_password(session, ada.user.email, password) is not None) == opens
-
-
-@pytest.mark.parametrize(
-    ("present", "new", "says"), [("wrong", "another plum jam", "not right"), (PASSWORD, "short", "10")]
-)
-def test_a_bad_change_of_password_changes_nothing(ada: Person, present: str, new: str, says: str) -> None:
-    page = ada.browser.post("/account/password", {"password": present, "new_password": new})
-    assert page.status_code == 422
-    assert says in page.text
-    again = Browser.of(ada.browser.app).post("/signin", {"email": ada.user.email, "password": PASSWORD})
-    assert again.status_code == 302
-
-
 def test_leaving_names_what_goes_and_asks_for_the_word(ada: Person) -> None:
     ada.add(2)
     page = ada.browser.get("/account/delete")
