@@ -36,7 +36,7 @@ class User(Base):
     __tablename__ = "users"
     id: Mapped[str] = mapped_column(primary_key=True)  # user-…
     email: Mapped[str] = mapped_column(unique=True)
-    password_hash: Mapped[str]  # argon2id
+    password_hash: Mapped[str]  # argon2id; empty: signs in by an Identity alone
     role: Mapped[Role] = mapped_column(String(16), default="writer")
     state: Mapped[UserState] = mapped_column(String(16), default="active")
     created_at: Mapped[float]
@@ -52,6 +52,17 @@ class WebSession(Base):
     created_at: Mapped[float]
     last_seen_at: Mapped[float]
     expires_at: Mapped[float]
+
+
+class Identity(Base):
+    """By which a sign-in service knows a person: its name for them, which never changes and is nobody else's."""
+
+    __tablename__ = "identities"
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = _owner()
+    created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("user_id", "issuer"),)
 
 
 class PasswordLink(Base):
@@ -338,6 +349,7 @@ __all__ = [
     "Delivery",
     "DeliveryKind",
     "IdempotencyKey",
+    "Identity",
     "OutboxMessage",
     "PasswordLink",
     "PrefixVersion",

@@ -37,13 +37,13 @@ def sign_up(
     return add(session, keys, account(email=email, password=password, role=role, hasher=hasher))
 
 
-def account(*, email: str, password: str, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
-    """An account to `add`. Hashes its password, so make it before a transaction holds anything. Raises
-    InvalidAccount."""
+def account(*, email: str, password: str | None, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
+    """An account to `add`. Hashes its password, so make it before a transaction holds anything. None: it has no
+    password. Raises InvalidAccount."""
     return User(
         id=new_id("user"),
         email=_checked_email(email),
-        password_hash=hashed_password(password, hasher),
+        password_hash="" if password is None else hashed_password(password, hasher),
         role=role,
         state="active",
         created_at=clock.now(),
@@ -73,7 +73,8 @@ def verify_password(
     address = _normal_email(email)
     user = session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
     session.commit()
-    if not passwords.is_right(user.password_hash if user else None, password[: MAX_PASSWORD_CHARS + 1], hasher):
+    known = user.password_hash or None if user else None  # an account without a password takes as long as no account
+    if not passwords.is_right(known, password[: MAX_PASSWORD_CHARS + 1], hasher):
         return None
     if user is not None and hasher.check_needs_rehash(user.password_hash):
         user.password_hash = passwords.hashed(password, hasher)

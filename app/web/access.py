@@ -1,11 +1,12 @@
-"""How a person gets into their account: the browsers that are signed in, and the password."""
+"""How a person gets into their account: the browsers that are signed in, the password, and another sign-in service."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.web import identity
 from app.web.formats import plural
 from app.web.session import begin, me, post_config, sign_in_required, storage, token
-from storage import deliveries, users, web_sessions
+from storage import deliveries, identities, users, web_sessions
 from storage.errors import InvalidAccount
 
 access = Blueprint("access", __name__, url_prefix="/account")
@@ -15,7 +16,7 @@ WRONG_PASSWORD = "The present password is not right."  # noqa: S105
 
 @access.get("/access")
 def show() -> ResponseReturnValue:
-    """Browsers and password."""
+    """Browsers, password and sign-in service."""
     return access_page()
 
 
@@ -58,8 +59,27 @@ def change_password() -> ResponseReturnValue:
     return answer
 
 
+@access.post("/identity/disconnect")
+def disconnect() -> ResponseReturnValue:
+    """Let the other sign-in service lead here no longer."""
+    service = identity.wanted_service()
+    with storage().database.session() as session:
+        identities.disconnect(session, me().id, service.issuer)
+    flash(f"{service.name} leads to your account no longer. You sign in with your password.")
+    return redirect(url_for("access.show"))
+
+
 def access_page(**errors: str) -> str:
     """The page, with what went wrong in one of its forms."""
+    service = identity.service()
     with storage().database.reading() as session:
         browsers = web_sessions.list_sessions(session, me().id, token())
-    return render_template("access.html", browsers=browsers, **errors)
+        connected = service and identities.find_issuer(session, me().id, service.issuer)
+    return render_template(
+        "access.html",
+        browsers=browsers,
+        service=service,
+        connected=connected,
+        sends_mail=post_config().sends_mail,
+        **errors,
+    )

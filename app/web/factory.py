@@ -21,6 +21,7 @@ from app.web import (
     formats,
     gateway,
     headers,
+    identity,
     intake,
     passwords,
     samples,
@@ -41,6 +42,7 @@ from tuning.errors import TuningError
 PAGES = (
     accounts.accounts,
     passwords.passwords,
+    identity.identity,
     settings.settings,
     access.access,
     voices.voices,
@@ -97,6 +99,7 @@ def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)
+    identity.install(app, config)
     for room in (assets, errors, formats, tuning):
         room.install(app)
     headers.install(app, https=https)

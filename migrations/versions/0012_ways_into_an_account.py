@@ -1,4 +1,5 @@
-"""Links to choose a new password with, what is to be brought to people by mail, and which browser is signed in.
+"""Links to choose a new password with, what is to be brought to people by mail, which browser is signed in, and by
+which name a sign-in service knows a person.
 
 It works with the release before it still running: that one neither reads nor writes the new tables and column.
 
@@ -44,11 +45,23 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_user_id", "deliveries", ["user_id"], unique=False)
     op.create_index("ix_deliveries_due_at", "deliveries", ["due_at"], unique=False)
+    op.create_table(
+        "identities",
+        sa.Column("issuer", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("issuer", "subject"),
+        sa.UniqueConstraint("user_id", "issuer"),
+    )
+    op.create_index("ix_identities_user_id", "identities", ["user_id"], unique=False)
     op.add_column("web_sessions", sa.Column("browser", sa.String(length=64), nullable=True))
 
 
 def downgrade() -> None:
     """Back to what the release before it knows."""
     op.drop_column("web_sessions", "browser")
+    op.drop_table("identities")
     op.drop_table("deliveries")
     op.drop_table("password_links")

@@ -16,6 +16,7 @@ from storage import (
     checkpoints,
     deliveries,
     idempotency,
+    identities,
     outbox,
     password_links,
     prefixes,
@@ -57,6 +58,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         web_sessions.start(session, user.id)
         password_links.make_link(session, user.id, actor_id=None, lifetime_s=60)
         deliveries.add(session, user.id, "password_changed", "mail")
+        identities.connect(session, user.id, "https://id.example", "s-1")
         turn = idempotency.begin(session, storage.keys, user.id, CANARY, CANARY.encode())
         assert isinstance(turn, idempotency.Turn)
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
