@@ -16,6 +16,7 @@ WEB_PROCESSES = 2
 WEB_THREADS = 160  # of each process of the web role
 WEB_EVENT_STREAMS = 32  # of them, pages that watch a training hold at most
 WEB_UPLOADS = 2  # forms with people's files that are read at once: each is held in memory, and so is what reads it
+WEB_EXPORTS = 4  # copies of everything that are packed and sent at once
 WEB_RELAYS = 112  # and requests to the API role; the two processes together ask for more than it admits
 
 MULTIPART_BYTES = 64 * 1024  # what goes around an uploaded file in its request

@@ -17,6 +17,7 @@ from app.web import (
     access,
     accounts,
     assets,
+    belongings,
     errors,
     formats,
     gateway,
@@ -45,6 +46,7 @@ PAGES = (
     identity.identity,
     settings.settings,
     access.access,
+    belongings.belongings,
     voices.voices,
     intake.intake,
     samples.samples,
@@ -99,6 +101,7 @@ def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)
+    belongings.install(app, csrf)
     identity.install(app, config)
     for room in (assets, errors, formats, tuning):
         room.install(app)

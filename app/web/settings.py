@@ -1,17 +1,17 @@
-"""A person's account: API keys, what they are used for, and leaving for good. How they sign in is in access.py."""
+"""A person's account: API keys and what they are used for. How they sign in is in access.py, what they take with
+them in belongings.py."""
 
 from collections.abc import Sequence
 
-from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web.session import app_config, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, usage, users, voices
-from storage.errors import Conflict, LimitReached
+from app.web.session import app_config, me, sign_in_required, storage
+from storage import api_keys, usage, voices
+from storage.errors import LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
-DELETE_WORD = "delete"
 MAX_NAME_CHARS = 80
 USAGE_DAYS = 30
 USAGE_LINES = 60
@@ -26,7 +26,7 @@ NO_SCOPE = "Choose at least one thing that the key may do. No key was made."
 
 @settings.get("/account")
 def account() -> ResponseReturnValue:
-    """Keys, what they were used for, and the way out."""
+    """Keys, and what they were used for."""
     return account_page()
 
 
@@ -62,25 +62,6 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
     return redirect(url_for("settings.account"))
 
 
-@settings.route("/account/delete", methods=["GET", "POST"])
-def delete_account() -> ResponseReturnValue:
-    """What goes; then, with the word typed, it goes, and a receipt says so."""
-    goes = holdings()
-    if request.method == "GET":
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD)
-    typed = request.form.get("word", "").strip().lower()
-    if typed != DELETE_WORD:
-        error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
-    account_id, email = me().id, me().email
-    try:
-        users.erase_user(storage(), account_id, account_id)
-    except Conflict as wrong:
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=str(wrong), typed=typed), 409
-    receipt = render_template("receipt.html", me=None, goes=goes, account_id=account_id, email=email, at=clock.now())
-    return forget(make_response(receipt))
-
-
 def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **errors: str) -> str:
     """The account page, with what went wrong in one of its forms, and what was typed for a new key."""
     with storage().database.reading() as session:
@@ -100,17 +81,3 @@ def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **e
         voice_names=voice_names,
         **errors,
     )
-
-
-def holdings() -> list[tuple[str, int, int, int]]:
-    """Of each voice: its name, and how many samples, words and versions it has."""
-    with storage().database.reading() as session:
-        return [
-            (
-                voice.name,
-                (readiness := samples.readiness(session, me().id, voice.id)).num_samples,
-                readiness.num_words,
-                len(voices.list_versions(session, me().id, voice.id)),
-            )
-            for voice in voices.list_voices(session, me().id)
-        ]

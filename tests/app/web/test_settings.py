@@ -1,10 +1,9 @@
 import pytest
 
 from app.web.factory import create_app
-from storage import api_keys, audit, usage, users, voices
-from storage.errors import KeyErased, NotFound
+from storage import api_keys, audit, usage, voices
 from storage.store import Storage
-from tests.app.web.browser import PASSWORD, Browser, Person, join
+from tests.app.web.browser import PASSWORD, Browser, Person
 
 
 def test_a_key_is_shown_once_with_examples_for_ones_own_voice(ada: Person, storage: Storage) -> None:
@@ -103,47 +102,6 @@ def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -
     assert ada.browser.post(f"/account/keys/{key.id}/revoke").status_code == 404
     with storage.database.session() as session:
         assert api_keys.authenticate(session, secret) is not None
-
-
-def test_leaving_names_what_goes_and_asks_for_the_word(ada: Person) -> None:
-    ada.add(2)
-    page = ada.browser.get("/account/delete")
-    assert "My voice" in page.text
-    assert "2 samples" in page.text
-    refused = ada.browser.post("/account/delete", {"word": "delet"})
-    assert refused.status_code == 422
-    assert "Nothing was deleted" in refused.text
-    assert 'value="delet"' in refused.text
-    assert ada.browser.get("/account").status_code == 200
-
-
-def test_leaving_erases_everything_and_hands_a_receipt(ada: Person, storage: Storage) -> None:
-    ada.add(1)
-    receipt = ada.browser.post("/account/delete", {"word": "Delete "})
-    assert receipt.status_code == 200
-    assert ada.user.id in receipt.text
-    assert ada.user.email in receipt.text
-    assert "Sign in" in receipt.text
-    assert ada.browser.get("/account").status_code == 302
-    with storage.database.session() as session, pytest.raises(NotFound):
-        users.get_user(session, ada.user.id)
-    with pytest.raises(KeyErased):
-        storage.keys.data_key(ada.user.id)
-
-
-def test_the_last_administrator_stays_while_there_are_others(ada: Person, storage: Storage) -> None:
-    root = join(ada.browser.app, storage, "root@example.org", role="admin")
-    page = root.browser.post("/account/delete", {"word": "delete"})
-    assert page.status_code == 409
-    assert "only active administrator" in page.text
-    assert 'value="delete"' in page.text
-    assert root.browser.get("/account").status_code == 200
-
-
-def test_an_address_is_free_again_after_leaving(ada: Person) -> None:
-    ada.browser.post("/account/delete", {"word": "delete"})
-    again = join(ada.browser.app, ada.storage, ada.user.email)
-    assert again.user.id != ada.user.id
 
 
 def test_the_app_can_be_made_twice_in_one_process(storage: Storage, ada: Person) -> None:
