@@ -336,6 +336,16 @@ class AuditEvent(Base):
     detail: Mapped[dict[str, Any]]
 
 
+class Receipt(Base):
+    """That an account was erased, and how many rows of each table went with it. Outlives it, as the trail does."""
+
+    __tablename__ = "receipts"
+    id: Mapped[str] = mapped_column(primary_key=True)  # receipt-…; who has it may look at it
+    user_id: Mapped[str] = mapped_column(index=True)
+    removed: Mapped[dict[str, Any]]  # table -> rows
+    at: Mapped[float]
+
+
 __all__ = [
     "CLAIMED_STATES",
     "ENDED_STATES",
@@ -353,6 +363,7 @@ __all__ = [
     "OutboxMessage",
     "PasswordLink",
     "PrefixVersion",
+    "Receipt",
     "RegisteredBaseModel",
     "Role",
     "RunState",

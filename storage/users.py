@@ -8,11 +8,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, paging, passwords, prefixes, voices, web_sessions
+from storage import audit, clock, paging, passwords, prefixes, receipts, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, PasswordLink, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, PasswordLink, Receipt, Role, TuningRun, User, UserState
 from storage.store import Storage
 
 FIRST_VOICE = "My voice"
@@ -147,26 +147,31 @@ def has_admin(session: Session) -> bool:
     return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
 
 
-def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> None:
+def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> Receipt | None:
     """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
 
-    An erasure that was cut short is finished by calling it again. What stays is one audit event with the bare ids.
+    An erasure that was cut short is finished by calling it again; None then, as its receipt was written the first time.
+    What stays is one audit event and the receipt, with the bare ids and how many rows went.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
     administrator while there is any other account, since whoever held the set-up link could rule over it then.
     """
+    receipt = None
     with storage.database.session() as session:
+        removed = receipts.count_rows(session, user_id)
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
         if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
             _keep_one_administrator(session, user)
         gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
         if gone:
-            audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id)
+            receipt = receipts.write(session, user_id, removed)
+            audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id, receipt=receipt.id)
     prefixes.wipe_cached(storage, user_id)
     had_key = storage.keys.erase(user_id)
     storage.database.scrub()
     if not gone and not had_key:
         raise NotFound("no such user")
     log.info("an account was erased: %s", user_id)
+    return receipt
 
 
 def finish_erasures(storage: Storage) -> int:

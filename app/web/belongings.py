@@ -26,7 +26,7 @@ from app.intake.errors import Unreadable
 from app.seats import MAX_EXPORTS, HouseFull, NoSeat, Seats
 from app.web import errors, intake
 from app.web.formats import plural
-from app.web.session import forget, me, sign_in_required, storage
+from app.web.session import app_config, forget, me, sign_in_required, storage
 from app.web.voice_page import MOST_UPLOAD_BYTES
 from app.web.zip_stream import zipped
 from storage import audit, clock, export, reimport, samples, users, voices
@@ -130,11 +130,12 @@ def delete_account() -> ResponseReturnValue:
         return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
     account_id, email = me().id, me().email
     try:
-        users.erase_user(storage(), account_id, account_id)
+        receipt = users.erase_user(storage(), account_id, account_id)
     except Conflict as wrong:
         return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=str(wrong), typed=typed), 409
-    receipt = render_template("receipt.html", me=None, goes=goes, account_id=account_id, email=email, at=clock.now())
-    return forget(make_response(receipt))
+    link = app_config().public_url + url_for("receipts.show", receipt_id=receipt.id) if receipt else None
+    page = render_template("receipt.html", me=None, goes=goes, receipt=receipt, link=link, email=email)
+    return forget(make_response(page))
 
 
 def holdings() -> list[tuple[str, int, int, int]]:

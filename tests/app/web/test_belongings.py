@@ -1,6 +1,7 @@
 """Taking everything along, bringing writing back in, and leaving."""
 
 import io
+import re
 import zipfile
 
 import pytest
@@ -8,11 +9,13 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.seats import Seats
+from app.web.receipts import KINDS
 from app.web.zip_stream import zipped
 from storage import audit, samples, users
 from storage.errors import KeyErased, NotFound
+from storage.receipts import owned_tables
 from storage.store import Storage
-from tests.app.web.browser import Person, join
+from tests.app.web.browser import Browser, Person, join
 from tests.app.web.training import publish
 
 CANARY = "zanzibarquokka walks along the harbour wall and counts the boats that come home late."
@@ -154,6 +157,27 @@ def test_leaving_erases_everything_and_hands_a_receipt(ada: Person, storage: Sto
         users.get_user(session, ada.user.id)
     with pytest.raises(KeyErased):
         storage.keys.data_key(ada.user.id)
+
+
+def test_a_receipt_is_looked_up_later_by_its_number_without_a_word_of_the_person(ada: Person, bob: Person) -> None:
+    ada.add(2)
+    page = ada.browser.post("/account/delete", {"word": "delete"}).text
+    found = re.search(r'id="link">http://127\.0\.0\.1:8000(/receipts/receipt-\w+)<', page)
+    assert found
+    later = Browser.of(ada.browser.app).get(found.group(1))
+    assert later.status_code == 200
+    assert "1 voice, 2 samples, " in later.text
+    assert "1 signed-in browser" in later.text
+    assert "no row of this account" in later.text
+    assert ada.user.email not in later.text
+    assert "My voice" not in later.text
+    ada.storage.keys.create(ada.user.id)
+    assert "is here again" in Browser.of(ada.browser.app).get(found.group(1)).text
+    assert bob.browser.get("/receipts/receipt-made-up").status_code == 404
+
+
+def test_every_kind_of_row_has_a_name_on_the_receipt() -> None:
+    assert {table.name for table in owned_tables()} == set(KINDS)
 
 
 def test_the_last_administrator_stays_while_there_are_others(ada: Person, storage: Storage) -> None:
