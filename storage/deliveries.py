@@ -4,6 +4,7 @@ Whoever carries it out claims one for a while, and says how it went; where nobod
 carried at least once, under an id by which its receiver tells a second copy. Knows no mail server and no address.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
@@ -13,6 +14,7 @@ from storage import clock
 from storage.ids import new_id
 from storage.models import Channel, Delivery, DeliveryKind, User
 
+CHANNELS: tuple[Channel, ...] = ("mail", "webhook")
 CLAIMED_S = 120.0
 WAITS_S = (30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 8 * 3600.0, 12 * 3600.0)  # before the second attempt, the third …
 HASTY_WAITS_S = WAITS_S[:2]  # for what is of no use the day after
@@ -30,13 +32,18 @@ class Due:
     kind: DeliveryKind
     channel: Channel
     attempts: int
+    run_id: str | None
 
 
-def add(session: Session, user_id: str, kind: DeliveryKind, channel: Channel) -> None:
-    """To be carried as soon as may be."""
+def add(session: Session, user_id: str, kind: DeliveryKind, channel: Channel, *, run_id: str | None = None) -> Delivery:
+    """To be carried as soon as may be. run_id: what it tells of; it goes with it."""
     at = clock.now()
-    session.add(Delivery(id=new_id("delivery"), user_id=user_id, kind=kind, channel=channel, due_at=at, created_at=at))
+    delivery = Delivery(
+        id=new_id("delivery"), user_id=user_id, kind=kind, channel=channel, run_id=run_id, due_at=at, created_at=at
+    )
+    session.add(delivery)
     session.flush()
+    return delivery
 
 
 def ask_for_reset(session: Session, email: str) -> bool:
@@ -57,20 +64,22 @@ def ask_for_reset(session: Session, email: str) -> bool:
     return True
 
 
-def any_due(session: Session) -> bool:
+def any_due(session: Session, channels: Collection[Channel] = CHANNELS) -> bool:
     """Whether there is something to claim. Only reads."""
-    return session.scalar(select(Delivery.id).where(Delivery.due_at <= clock.now()).limit(1)) is not None
+    due = select(Delivery.id).where(Delivery.due_at <= clock.now(), Delivery.channel.in_(channels))
+    return session.scalar(due.limit(1)) is not None
 
 
-def claim(session: Session) -> Due | None:
-    """One that is due, for two minutes. None: nothing is, or another was quicker."""
+def claim(session: Session, channels: Collection[Channel] = CHANNELS) -> Due | None:
+    """One that is due by one of these ways, for two minutes. None: nothing is, or another was quicker."""
     at = clock.now()
-    oldest = select(Delivery.id).where(Delivery.due_at <= at).order_by(Delivery.due_at, Delivery.id).limit(1)
+    waiting = select(Delivery.id).where(Delivery.due_at <= at, Delivery.channel.in_(channels))
+    oldest = waiting.order_by(Delivery.due_at, Delivery.id).limit(1)
     taken = session.execute(
         update(Delivery)
         .where(Delivery.id == session.scalar(oldest), Delivery.due_at <= at)
         .values(due_at=at + CLAIMED_S, attempts=Delivery.attempts + 1)
-        .returning(Delivery.id, Delivery.user_id, Delivery.kind, Delivery.channel, Delivery.attempts)
+        .returning(Delivery.id, Delivery.user_id, Delivery.kind, Delivery.channel, Delivery.attempts, Delivery.run_id)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     return None if taken is None else Due(*taken)

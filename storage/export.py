@@ -18,6 +18,7 @@ from storage import (
     clock,
     export_format,
     fine_tuning,
+    notices,
     prefixes,
     reports,
     samples,
@@ -74,6 +75,7 @@ def _json(made: BaseModel) -> bytes:
 def _account(storage: Storage, user_id: str) -> export_format.Account:
     with storage.database.reading() as session:
         user = users.get_user(session, user_id)
+        wanted = notices.read(session, storage.keys, user_id)
         issuers = session.scalars(select(Identity.issuer).where(Identity.user_id == user_id))
         return export_format.Account(
             id=user.id,
@@ -82,6 +84,9 @@ def _account(storage: Storage, user_id: str) -> export_format.Account:
             created_at=iso(user.created_at),
             has_password=bool(user.password_hash),
             sign_in_services=sorted(issuers),
+            notices=export_format.Notices(
+                by_mail=wanted.by_mail, webhook_url=wanted.webhook.url if wanted.webhook else None
+            ),
             keys=_keys(session, user_id),
             usage=_usage(session, user_id),
             files=_files(storage, session, user_id),

@@ -170,6 +170,14 @@ class File(BaseModel):
     created_at: str
 
 
+class Notices(BaseModel):
+    """By which ways the person is told that a training has ended; the webhook's secret is not in it."""
+
+    model_config = ConfigDict(extra="forbid")
+    by_mail: bool
+    webhook_url: str | None
+
+
 class Account(BaseModel):
     """The account itself."""
 
@@ -180,6 +188,7 @@ class Account(BaseModel):
     created_at: str
     has_password: bool
     sign_in_services: list[str]
+    notices: Notices
     keys: list[Key]
     usage: list[Use]
     files: list[File]

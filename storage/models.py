@@ -16,8 +16,8 @@ ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
-DeliveryKind = Literal["password_reset", "password_changed"]
-Channel = Literal["mail"]
+DeliveryKind = Literal["password_reset", "password_changed", "run_ended"]
+Channel = Literal["mail", "webhook"]
 
 
 class Base(DeclarativeBase):
@@ -293,11 +293,22 @@ class Delivery(Base):
     user_id: Mapped[str] = _owner()
     kind: Mapped[DeliveryKind] = mapped_column(String(32))
     channel: Mapped[Channel] = mapped_column(String(16))
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"))
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[float | None] = mapped_column(index=True)  # None: delivered, or given up
     delivered_at: Mapped[float | None]
     error: Mapped[str | None]  # what went wrong at the last attempt, in one word
     created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("run_id", "channel"),)
+
+
+class NoticeSettings(Base):
+    """By which ways a person wants to be told that a training has ended; without a row, by none."""
+
+    __tablename__ = "notice_settings"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    by_mail: Mapped[bool]
+    webhook_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # storage.notices.Webhook as JSON
 
 
 class RegisteredBaseModel(Base):
@@ -360,6 +371,7 @@ __all__ = [
     "DeliveryKind",
     "IdempotencyKey",
     "Identity",
+    "NoticeSettings",
     "OutboxMessage",
     "PasswordLink",
     "PrefixVersion",

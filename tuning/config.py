@@ -109,13 +109,18 @@ class PostConfig:
         percent-encoded (IDIOLECT_SMTP_URL; empty: no mail is sent).
     mail_from: the address that mail comes from (IDIOLECT_MAIL_FROM); needed with smtp_url.
     public_url: where the links in a mail lead (IDIOLECT_PUBLIC_URL).
+    webhooks_inside: "on" lets people have notices sent to private addresses and over http, "off" refuses
+        (IDIOLECT_WEBHOOKS_INSIDE).
     """
 
     smtp_url: str = field(default="", repr=False)  # holds a password
     mail_from: str = ""
     public_url: str = "http://127.0.0.1:8000"
+    webhooks_inside: str = "off"
 
     def __post_init__(self) -> None:
+        if self.webhooks_inside not in ("on", "off"):
+            raise ConfigurationError(f"IDIOLECT_WEBHOOKS_INSIDE must be on or off, not {self.webhooks_inside!r}")
         if not self.smtp_url:
             return
         try:
@@ -129,6 +134,11 @@ class PostConfig:
             raise ConfigurationError("IDIOLECT_MAIL_FROM must be an address when IDIOLECT_SMTP_URL is set")
 
     @property
+    def goes_inside(self) -> bool:
+        """Whether webhooks may lead into networks of our own."""
+        return self.webhooks_inside == "on"
+
+    @property
     def sends_mail(self) -> bool:
         """Whether a mail server is set."""
         return bool(self.smtp_url)
@@ -140,6 +150,7 @@ class PostConfig:
             smtp_url=env.get("IDIOLECT_SMTP_URL", ""),
             mail_from=env.get("IDIOLECT_MAIL_FROM", "").strip(),
             public_url=(env.get("IDIOLECT_PUBLIC_URL", "") or cls.public_url).rstrip("/"),
+            webhooks_inside=env.get("IDIOLECT_WEBHOOKS_INSIDE", "") or cls.webhooks_inside,
         )
 
 

@@ -1,4 +1,4 @@
-"""Postman: the timer of every worker's main process that carries out what storage.deliveries holds. Loads no torch.
+"""Postmen: the timers of every worker's main process that carry out what storage.deliveries holds. Load no torch.
 
 A letter says what happened and where to look, and holds none of the person's text. What a link needs as its secret is
 made at this moment, so that it lies nowhere but in the letter.
@@ -7,7 +7,7 @@ made at this moment, so that it lies nowhere but in the letter.
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from celery import bootsteps
@@ -15,11 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from storage import deliveries, password_links, users
 from storage.config import StorageConfig
-from storage.deliveries import Due
-from storage.errors import NotFound, StorageError
-from storage.models import User
+from storage.deliveries import CHANNELS, Due
+from storage.errors import KeyErased, NotFound, StorageError
+from storage.models import Channel, User
 from storage.store import Storage
-from tuning import mail
+from tuning import mail, run_notices, webhook
 from tuning.celery_app import celery_app
 from tuning.config import PostConfig
 from tuning.errors import Undelivered
@@ -33,10 +33,11 @@ logger = logging.getLogger(__name__)
 
 
 class Postman:
-    """`carry` is one turn; `start` begins a turn every two seconds, until `stop`."""
+    """`carry` is one turn; `start` begins a turn every two seconds, until `stop`. channels: by which ways; each way
+    has a postman of its own in a worker, so that receivers who let one wait hold up no letter."""
 
-    def __init__(self, storage: Storage, config: PostConfig) -> None:
-        self._storage, self._config = storage, config
+    def __init__(self, storage: Storage, config: PostConfig, channels: Collection[Channel] = CHANNELS) -> None:
+        self._storage, self._config, self._channels = storage, config, channels
         self._ended = threading.Event()
         # Held while one is carried and taken before a fork: no child begins life with a lock of this thread's held.
         self._hand = threading.Lock()
@@ -74,10 +75,10 @@ class Postman:
 
     def _carry_one(self) -> bool:
         with self._storage.database.reading() as session:
-            if not deliveries.any_due(session):  # asked every two seconds, so never of the one writer
+            if not deliveries.any_due(session, self._channels):  # asked every two seconds, so never of the one writer
                 return False
         with self._storage.database.session() as session:
-            due = deliveries.claim(session)
+            due = deliveries.claim(session, self._channels)
         if due is None:
             return False
         error, final = None, False
@@ -91,34 +92,37 @@ class Postman:
         return True
 
     def _deliver(self, due: Due) -> None:
-        if not self._config.sends_mail:
-            raise Undelivered("no_mail_server")
         try:
-            letter = LETTERS[due.kind](self._storage, self._config, due)
-        except NotFound:
+            if due.channel == "webhook":
+                webhook.send(run_notices.notice(self._storage, due), inside=self._config.goes_inside)
+            elif self._config.sends_mail:
+                mail.send(self._config, LETTERS[due.kind](self._storage, self._config, due))
+            else:
+                raise Undelivered("no_mail_server")
+        except (NotFound, KeyErased):
             raise Undelivered("gone", final=True) from None
-        mail.send(self._config, letter)
 
 
 class PostmanStep(bootsteps.StartStopStep):
-    """Starts the postman with the worker, after its pool was forked, and stops it with the worker."""
+    """Starts the postmen with the worker, after its pool was forked, and stops them with the worker."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._postman: Postman | None = None
+        self._postmen: list[Postman] = []
 
     def start(self, parent: Any) -> None:
         """Begin to carry."""
-        self._postman = Postman(Storage.open(StorageConfig.from_env()), PostConfig.from_env())
-        self._postman.start()
+        for channel in CHANNELS:
+            postman = Postman(Storage.open(StorageConfig.from_env()), PostConfig.from_env(), [channel])
+            postman.start()
+            self._postmen.append(postman)
 
     def stop(self, parent: Any) -> None:
         """Carry no more."""
-        if self._postman:
-            self._postman.stop()
-            self._postman = None
+        while self._postmen:
+            self._postmen.pop().stop()
 
     def terminate(self, parent: Any) -> None:
         """Carry no more; what was claimed is due again in two minutes."""
@@ -147,6 +151,11 @@ def _password_changed(storage: Storage, config: PostConfig, due: Due) -> Letter:
     return _letter(config, due, user, "Your password was changed", text)
 
 
+def _run_ended(storage: Storage, config: PostConfig, due: Due) -> Letter:
+    user, subject, text = run_notices.words(storage, due)
+    return _letter(config, due, user, subject, f"{text}\n\n{config.public_url}/runs/{due.run_id}")
+
+
 def _letter(config: PostConfig, due: Due, user: User, subject: str, text: str) -> Letter:
     return Letter(due.id, user.email, subject, text + SIGNED.format(home=config.public_url))
 
@@ -154,5 +163,6 @@ def _letter(config: PostConfig, due: Due, user: User, subject: str, text: str) -
 LETTERS: dict[str, Callable[[Storage, PostConfig, Due], Letter]] = {
     "password_reset": _password_reset,
     "password_changed": _password_changed,
+    "run_ended": _run_ended,
 }
 celery_app.steps["worker"].add(PostmanStep)

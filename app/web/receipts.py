@@ -25,7 +25,8 @@ KINDS = {  # table -> what its rows are called, one and many
     "web_sessions": ("signed-in browser", "signed-in browsers"),
     "identities": ("connected sign-in", "connected sign-ins"),
     "password_links": ("password link", "password links"),
-    "deliveries": ("letter sent or to be sent", "letters sent or to be sent"),
+    "notice_settings": ("choice of notices", "choices of notices"),
+    "deliveries": ("letter or notice sent or to be sent", "letters or notices sent or to be sent"),
 }
 
 

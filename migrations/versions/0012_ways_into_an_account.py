@@ -35,13 +35,16 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=255), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("run_id", sa.String(length=255), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=True),
         sa.Column("delivered_at", sa.Double(), nullable=True),
         sa.Column("error", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["tuning_runs.id"], ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("run_id", "channel"),
     )
     op.create_index("ix_deliveries_user_id", "deliveries", ["user_id"], unique=False)
     op.create_index("ix_deliveries_due_at", "deliveries", ["due_at"], unique=False)

@@ -172,6 +172,7 @@ def old_hand(album: Album, storage: Storage) -> None:
         ("voices", "/voices"),
         ("account", "/account"),
         ("account-access", "/account/access"),
+        ("account-notices", "/account/notices"),
         ("account-data", "/account/data"),
         ("account-delete", "/account/delete"),
         ("not-found", "/nowhere"),

@@ -95,6 +95,19 @@ def test_what_is_refused_for_good_is_not_tried_again(storage: Storage) -> None:
     assert row(storage).due_at is None
 
 
+def test_who_carries_letters_leaves_webhooks_alone(storage: Storage) -> None:
+    user = add(storage)
+    with storage.database.session() as session:
+        deliveries.add(session, user.id, "run_ended", "webhook")
+        for channel in deliveries.CHANNELS:
+            assert deliveries.any_due(session, [channel])
+            due = deliveries.claim(session, [channel])
+            assert due is not None
+            assert due.channel == channel
+            assert not deliveries.any_due(session, [channel])
+            assert deliveries.claim(session, [channel]) is None
+
+
 def test_two_who_claim_at_once_get_it_once(storage: Storage) -> None:
     add(storage)
     with ThreadPoolExecutor(4) as pool:

@@ -17,6 +17,7 @@ from storage import (
     deliveries,
     idempotency,
     identities,
+    notices,
     outbox,
     password_links,
     prefixes,
@@ -58,6 +59,8 @@ def live(storage: Storage) -> tuple[User, Voice]:
         web_sessions.start(session, user.id)
         password_links.make_link(session, user.id, actor_id=None, lifetime_s=60)
         deliveries.add(session, user.id, "password_changed", "mail")
+        url = f"https://{CANARY}.example/"
+        notices.save(session, storage.keys, user.id, by_mail=True, webhook_url=url)
         identities.connect(session, user.id, "https://id.example", "s-1")
         turn = idempotency.begin(session, storage.keys, user.id, CANARY, CANARY.encode())
         assert isinstance(turn, idempotency.Turn)

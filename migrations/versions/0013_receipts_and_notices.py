@@ -1,7 +1,7 @@
-"""Receipts of erasures.
+"""Receipts of erasures, and by which ways people want to be told that a training has ended.
 
-It works with the release before it still running: that one neither reads nor writes the new table, and erases without a
-receipt.
+It works with the release before it still running: that one neither reads nor writes the new tables, erases without a
+receipt and tells nobody.
 
 Revision: 0013, after 0012. Made 2026-11-26 05:41:02.551870.
 """
@@ -28,8 +28,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_receipts_user_id", "receipts", ["user_id"], unique=False)
+    op.create_table(
+        "notice_settings",
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("by_mail", sa.Boolean(), nullable=False),
+        sa.Column("webhook_sealed", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
 
 
 def downgrade() -> None:
     """Back to what the release before it knows."""
+    op.drop_table("notice_settings")
     op.drop_table("receipts")
