@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.web import usage_chart
 from app.web.session import app_config, me, sign_in_required, storage
 from storage import api_keys, usage, voices
 from storage.errors import LimitReached
@@ -67,6 +68,9 @@ def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **e
     with storage().database.reading() as session:
         keys = api_keys.list_keys(session, me().id)
         used = usage.list_usage(session, me().id, days=USAGE_DAYS, limit=USAGE_LINES + 1)
+        by_day, by_key, by_model = (
+            usage.totals(session, me().id, days=USAGE_DAYS, by=by) for by in ("day", "key_id", "model")
+        )
         voice_names = {voice.id: voice.name for voice in voices.list_voices(session, me().id)}
     return render_template(
         "account.html",
@@ -77,6 +81,9 @@ def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **e
         used=used[:USAGE_LINES],
         more_used=len(used) > USAGE_LINES,
         usage_days=USAGE_DAYS,
+        chart=usage_chart.draw(usage.days_until_today(USAGE_DAYS), by_day),
+        by_key=by_key,
+        by_model=by_model,
         key_names={key.id: key.name for key in keys} | {usage.PAGES: "the writing page"},
         voice_names=voice_names,
         **errors,

@@ -93,7 +93,27 @@ def test_a_long_list_of_use_is_cut_and_says_so(ada: Person, storage: Storage) ->
     page = ada.browser.get("/account").text
     assert "Only the newest 60 lines" in page
     assert "voice-59" in page
-    assert page.count("key-1") == 60
+    assert page[page.index("Day by day") :].count("key-1") == 60
+
+
+def test_use_is_drawn_by_day_and_summed_by_key_and_model(ada: Person, storage: Storage) -> None:
+    days = usage.days_until_today(30)
+    with storage.database.session() as session:
+        key, _ = api_keys.create_key(session, ada.user.id, "laptop")
+        for day, place in (
+            (days[0], (key.id, ada.voice.id)),
+            (days[-1], (key.id, "base")),
+            (days[-1], ("pages", "base")),
+        ):
+            usage.add(session, {usage.Place(ada.user.id, day, *place): usage.Counts(1, 1000, 200)})
+    page = ada.browser.get("/account").text
+    assert page.count('<rect class="written"') == 2
+    assert "3 requests in all" in page
+    assert "2,400 tokens" in page
+    by_key = page[page.index(">Key</th>") : page.index(">Model</th>")]
+    assert by_key.index("laptop") < by_key.index("2,000") < by_key.index("the writing page") < by_key.index("1,000")
+    by_model = page[page.index(">Model</th>") : page.index("Day by day")]
+    assert by_model.index("base") < by_model.index("2,000") < by_model.index("My voice")
 
 
 def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -> None:
