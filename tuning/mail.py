@@ -35,12 +35,12 @@ def send(config: PostConfig, letter: Letter) -> None:
             server.send_message(message, config.mail_from, [letter.to])
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError, smtplib.SMTPSenderRefused) as refused:
         raise Undelivered("refused", final=_is_final(refused)) from None
-    except ssl.SSLError:
-        raise Undelivered("no_tls") from None
-    except smtplib.SMTPNotSupportedError:
-        raise Undelivered("no_tls") from None
+    except smtplib.SMTPNotSupportedError:  # an address in other letters than its own
+        raise Undelivered("refused", final=True) from None
     except smtplib.SMTPAuthenticationError:
         raise Undelivered("not_let_in") from None
+    except ssl.SSLError:
+        raise Undelivered("no_tls") from None
     except (smtplib.SMTPException, OSError):
         raise Undelivered("unreachable") from None
 
@@ -56,13 +56,20 @@ def _connected(config: PostConfig) -> smtplib.SMTP:
         server = smtplib.SMTP(host, port, timeout=TIMEOUT_S)
     try:
         if url.scheme == "smtp":
-            server.starttls(context=context)
+            _turn_to_tls(server, context)
         if url.username:
             server.login(unquote(url.username), unquote(url.password or ""))
     except BaseException:
         server.close()
         raise
     return server
+
+
+def _turn_to_tls(server: smtplib.SMTP, context: ssl.SSLContext) -> None:
+    try:
+        server.starttls(context=context)
+    except (smtplib.SMTPNotSupportedError, smtplib.SMTPResponseException):
+        raise Undelivered("no_tls") from None
 
 
 def _message(config: PostConfig, letter: Letter) -> EmailMessage:

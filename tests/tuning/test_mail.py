@@ -1,6 +1,7 @@
 """Letters over a real socket to a real mail server, with and without TLS."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,10 @@ def test_no_tls_only_where_it_was_said(box: Mailbox) -> None:
     assert box.were_secure == [False]
 
 
-def test_a_certificate_that_nobody_vouches_for_gets_no_letter(tmp_path: Path) -> None:
-    with running_mailbox(make_certificate(tmp_path)) as box:
-        assert reason(post(f"smtp://me:secret@localhost:{box.port}")) == ("no_tls", False)
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_certificate_that_nobody_vouches_for_gets_no_letter(tmp_path: Path, scheme: str) -> None:
+    with running_mailbox(make_certificate(tmp_path), tls_at_once=scheme == "smtps") as box:
+        assert reason(post(f"{scheme}://me:secret@localhost:{box.port}")) == ("no_tls", False)
         assert (box.letters, box.logins) == ([], [])
 
 
@@ -75,6 +77,12 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_letter(tmp_path: Path) ->
 def test_a_refusal_is_for_good_or_for_now(box: Mailbox, answer: str, final: bool) -> None:
     box.refuses = answer
     assert reason(post(f"smtp+plain://localhost:{box.port}")) == ("refused", final)
+
+
+def test_an_address_that_the_server_cannot_spell_is_refused_for_good(box: Mailbox) -> None:
+    with pytest.raises(Undelivered) as wrong:
+        send(post(f"smtp+plain://localhost:{box.port}"), replace(LETTER, to="jürgen@example.org"))
+    assert (wrong.value.reason, wrong.value.final) == ("refused", True)
 
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:
