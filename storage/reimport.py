@@ -65,7 +65,7 @@ def read(files: Mapping[str, bytes]) -> list[Writing]:
     transaction. Raises InvalidExport."""
     try:
         manifest = json.loads(files.get(MANIFEST, b""))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidExport(NO_EXPORT) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InvalidExport(NO_EXPORT)
@@ -73,6 +73,8 @@ def read(files: Mapping[str, bytes]) -> list[Writing]:
         raise InvalidExport(f"This export is of a version that can't be read here; this platform reads {VERSION}.")
     _checked(Manifest, files[MANIFEST], MANIFEST)
     folders = [path.removesuffix(f"/{VOICE}") for path in sorted(files) if path.endswith(f"/{VOICE}")]
+    if len(folders) > voices.MAX_VOICES:
+        raise InvalidExport(f"This export has {len(folders)} voices, and an account may have {voices.MAX_VOICES}.")
     found = [_writing(files, folder) for folder in folders]
     if not any(writing.pieces for writing in found):
         raise InvalidExport("There is no writing in this export.")
@@ -101,11 +103,10 @@ def _writing(files: Mapping[str, bytes], folder: str) -> Writing:
     if not name:
         raise InvalidExport(f"{folder}/{VOICE}: the voice has no name.")
     path = f"{folder}/{SAMPLES}"
-    pieces = []
-    for number, line in enumerate(files.get(path, b"").split(b"\n"), start=1):
-        if line.strip():
-            pieces.append(_piece(line, f"{path}, line {number}"))
-    return Writing(name, tuple(pieces))
+    lines = [line for line in enumerate(files.get(path, b"").split(b"\n"), start=1) if line[1].strip()]
+    if len(lines) > samples.MAX_SAMPLES:  # looked at before any of them is read, which takes time
+        raise InvalidExport(f"{path}: {len(lines):,} samples, and a voice may have {samples.MAX_SAMPLES}.")
+    return Writing(name, tuple(_piece(line, f"{path}, line {number}") for number, line in lines))
 
 
 def _piece(line: bytes, where: str) -> Piece:

@@ -200,12 +200,20 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
             return files | {voice: json.dumps({**json.loads(files[voice]), "name": " "}).encode()}, "no name"
         case "a voice that is none":
             return files | {voice: b"{}"}, "voice.json: id"
+        case "too many samples":
+            return files | {lines: files[lines].splitlines()[0] + b"\n{}" * samples.MAX_SAMPLES}, "501 samples"
+        case "too many voices":
+            more = {voice.replace("voice-", f"voice-{number}"): files[voice] for number in range(voices.MAX_VOICES)}
+            return files | more, "22 voices"
+        case "a deep manifest":
+            return files | {"manifest.json": b"[" * 100_000}, "manifest.json"
         case _:
             return {"manifest.json": files["manifest.json"]}, "no writing"
 
 
 SPOILED = ("no manifest", "another's manifest", "a list", "a later version", "no JSON", "no text", "something more")
 SPOILED += ("too short", "a wrong date", "a nameless voice", "a voice that is none", "nothing")
+SPOILED += ("too many samples", "too many voices", "a deep manifest")
 
 
 def test_one_bad_line_anywhere_and_nothing_is_brought_in(storage: Storage) -> None:
