@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import urlsplit
 
 from app.errors import ConfigurationError
 
@@ -15,6 +16,7 @@ WEB_PROCESSES = 2
 WEB_THREADS = 160  # of each process of the web role
 WEB_EVENT_STREAMS = 32  # of them, pages that watch a training hold at most
 WEB_UPLOADS = 2  # forms with people's files that are read at once: each is held in memory, and so is what reads it
+WEB_EXPORTS = 4  # copies of everything that are packed and sent at once
 WEB_RELAYS = 112  # and requests to the API role; the two processes together ask for more than it admits
 
 MULTIPART_BYTES = 64 * 1024  # what goes around an uploaded file in its request
@@ -40,6 +42,11 @@ class AppConfig:
     logprobs: "on" tells callers who ask how likely each token was, "off" refuses (IDIOLECT_LOGPROBS).
     trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
         (IDIOLECT_TRUSTED_PROXIES; 0: none, the headers are anybody's to send).
+    oidc_issuer: the OpenID Connect service that people may sign in with (IDIOLECT_OIDC_ISSUER; empty: none).
+    oidc_client_id: by what it knows this platform (IDIOLECT_OIDC_CLIENT_ID); needed with oidc_issuer.
+    oidc_client_secret: what this platform proves itself with there (IDIOLECT_OIDC_CLIENT_SECRET; empty: a public
+        client, by PKCE alone).
+    oidc_name: what the service is called on the pages (IDIOLECT_OIDC_NAME; empty: its host).
     """
 
     public_url: str = "http://127.0.0.1:8000"
@@ -54,6 +61,10 @@ class AppConfig:
     rate_limit_url: str = ""
     logprobs: str = "off"
     trusted_proxies: int = 0
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_name: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -82,9 +93,19 @@ class AppConfig:
                 f"together (the API's {API_THREADS} threads, less {API_EVENT_STREAMS} for event streams), "
                 f"not {self.max_num_seqs + self.max_waiting}"
             )
+        self._check_oidc()
         for name, url in (("IDIOLECT_PUBLIC_URL", self.public_url), ("IDIOLECT_API_URL", self.api_url)):
             if not url.startswith(("http://", "https://")):
                 raise ConfigurationError(f"{name} must start with http:// or https://, not {url!r}")
+
+    def _check_oidc(self) -> None:
+        if not self.oidc_issuer:
+            return
+        here = urlsplit(self.oidc_issuer).hostname in ("127.0.0.1", "::1", "localhost")
+        if not self.oidc_issuer.startswith("https://") and not (here and self.oidc_issuer.startswith("http://")):
+            raise ConfigurationError(f"IDIOLECT_OIDC_ISSUER must start with https://, not {self.oidc_issuer!r}")
+        if not self.oidc_client_id:
+            raise ConfigurationError("IDIOLECT_OIDC_CLIENT_ID must be set when IDIOLECT_OIDC_ISSUER is")
 
     @property
     def caution(self) -> str | None:
@@ -113,6 +134,10 @@ class AppConfig:
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
             logprobs=env.get("IDIOLECT_LOGPROBS", "") or cls.logprobs,
             trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),
+            oidc_issuer=env.get("IDIOLECT_OIDC_ISSUER", ""),
+            oidc_client_id=env.get("IDIOLECT_OIDC_CLIENT_ID", ""),
+            oidc_client_secret=env.get("IDIOLECT_OIDC_CLIENT_SECRET", ""),
+            oidc_name=env.get("IDIOLECT_OIDC_NAME", ""),
         )
 
 

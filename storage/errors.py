@@ -14,6 +14,8 @@ StorageError
 ├── InvalidAccount         an address or password that can't be taken; the message says how to mend it
 ├── InvalidSample          a writing sample that can't be kept; the message says how to mend it
 ├── InvalidUpload          a training file that can't be kept; the message names the first bad line
+├── InvalidWebhook         an address that no notice can be sent to; the message says how to mend it
+├── InvalidExport          an export that can't be brought in; the message names the file and what is wrong
 ├── LimitReached           more than one account may have; the message says what to do
 ├── KeyErased              the owner's data key is gone: nothing of theirs can be read any more
 ├── IntegrityError         stored bytes do not belong to who asked for them, or were changed
@@ -75,6 +77,14 @@ class InvalidSample(StorageError):
 
 class InvalidUpload(StorageError):
     """A training file that can't be kept; the message names the first bad line and how to mend it."""
+
+
+class InvalidWebhook(StorageError):
+    """An address that no notice can be sent to; the message says how to mend it."""
+
+
+class InvalidExport(StorageError):
+    """An export that can't be brought in; the message names the file and what is wrong, and quotes none of it."""
 
 
 class LimitReached(StorageError):

@@ -75,6 +75,11 @@ class KeyStore:
         with self.database.reading() as session:
             return session.scalar(select(DataKey.user_id).limit(1)) is None
 
+    def holds(self, user_id: str) -> bool:
+        """Whether this user's key is here."""
+        with self.database.reading() as session:
+            return session.scalar(select(DataKey.user_id).where(DataKey.user_id == user_id)) is not None
+
     def owners(self) -> set[str]:
         """Everybody who has a key."""
         with self.database.reading() as session:

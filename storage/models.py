@@ -16,6 +16,8 @@ ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
+DeliveryKind = Literal["password_reset", "password_changed", "run_ended"]
+Channel = Literal["mail", "webhook"]
 
 
 class Base(DeclarativeBase):
@@ -34,7 +36,7 @@ class User(Base):
     __tablename__ = "users"
     id: Mapped[str] = mapped_column(primary_key=True)  # user-…
     email: Mapped[str] = mapped_column(unique=True)
-    password_hash: Mapped[str]  # argon2id
+    password_hash: Mapped[str]  # argon2id; empty: signs in by an Identity alone
     role: Mapped[Role] = mapped_column(String(16), default="writer")
     state: Mapped[UserState] = mapped_column(String(16), default="active")
     created_at: Mapped[float]
@@ -46,8 +48,30 @@ class WebSession(Base):
     __tablename__ = "web_sessions"
     token_hash: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[str] = _owner()
+    browser: Mapped[str | None] = mapped_column(String(64))  # "Firefox on Linux": no more than tells one's own apart
     created_at: Mapped[float]
     last_seen_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class Identity(Base):
+    """By which a sign-in service knows a person: its name for them, which never changes and is nobody else's."""
+
+    __tablename__ = "identities"
+    issuer: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = _owner()
+    created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("user_id", "issuer"),)
+
+
+class PasswordLink(Base):
+    """A link with which its holder chooses a new password, once. The link holds the token; here is its SHA-256."""
+
+    __tablename__ = "password_links"
+    token_hash: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = _owner()
+    created_at: Mapped[float]
     expires_at: Mapped[float]
 
 
@@ -261,6 +285,32 @@ class OutboxMessage(Base):
     sent_at: Mapped[float | None] = mapped_column(index=True)
 
 
+class Delivery(Base):
+    """Something to be brought to a person outside these pages: what and by which way, and none of its words."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(primary_key=True)  # delivery-…; its receiver tells a second copy by it
+    user_id: Mapped[str] = _owner()
+    kind: Mapped[DeliveryKind] = mapped_column(String(32))
+    channel: Mapped[Channel] = mapped_column(String(16))
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"))
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[float | None] = mapped_column(index=True)  # None: delivered, or given up
+    delivered_at: Mapped[float | None]
+    error: Mapped[str | None]  # what went wrong at the last attempt, in one word
+    created_at: Mapped[float]
+    __table_args__ = (UniqueConstraint("run_id", "channel"),)
+
+
+class NoticeSettings(Base):
+    """By which ways a person wants to be told that a training has ended; without a row, by none."""
+
+    __tablename__ = "notice_settings"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    by_mail: Mapped[bool]
+    webhook_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # storage.notices.Webhook as JSON
+
+
 class RegisteredBaseModel(Base):
     """A base model the probe accepted. The current one is the newest `last_seen_at`."""
 
@@ -297,6 +347,16 @@ class AuditEvent(Base):
     detail: Mapped[dict[str, Any]]
 
 
+class Receipt(Base):
+    """That an account was erased, and how many rows of each table went with it. Outlives it, as the trail does."""
+
+    __tablename__ = "receipts"
+    id: Mapped[str] = mapped_column(primary_key=True)  # receipt-…; who has it may look at it
+    user_id: Mapped[str] = mapped_column(index=True)
+    removed: Mapped[dict[str, Any]]  # table -> rows
+    at: Mapped[float]
+
+
 __all__ = [
     "CLAIMED_STATES",
     "ENDED_STATES",
@@ -306,9 +366,16 @@ __all__ = [
     "AuditEvent",
     "Base",
     "BlindTrial",
+    "Channel",
+    "Delivery",
+    "DeliveryKind",
     "IdempotencyKey",
+    "Identity",
+    "NoticeSettings",
     "OutboxMessage",
+    "PasswordLink",
     "PrefixVersion",
+    "Receipt",
     "RegisteredBaseModel",
     "Role",
     "RunState",

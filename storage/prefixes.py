@@ -136,6 +136,14 @@ def read(storage: Storage, address: PrefixAddress) -> LoadedPrefix:
     return LoadedPrefix(data, address.user_id, address.voice_id, address.version, address.base_fingerprint, source)
 
 
+def read_stored(storage: Storage, address: PrefixAddress) -> bytes:
+    """The bytes of an address from the database, past the cache. Raises NotFound, KeyErased, IntegrityError."""
+    sealed = _sealed(storage, address)
+    if sealed is None:
+        raise NotFound("no such version")
+    return crypto.unseal(storage.keys.data_key(address.user_id), sealed, *address.parts)
+
+
 def in_use(storage: Storage, addresses: Iterable[PrefixAddress]) -> set[PrefixAddress]:
     """Those of them that a voice of an active person speaks with now: all others may be forgotten."""
     wanted = set(addresses)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Update, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, outbox
+from storage import audit, clock, notices, outbox
 from storage.errors import LostLease, RunCancelled, RunPaused
 from storage.models import CLAIMED_STATES, TuningCheckpoint, TuningEvent, TuningRun
 
@@ -254,6 +254,7 @@ def _end(
     session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == held.run_id))
     _tell(session, held, _last_words(state, bool(published), error_message), level="error" if error_code else "info")
     audit.record(session, f"run.{state}", subject_id=held.run_id, published=bool(published), error_code=error_code)
+    notices.announce_end(session, held.user_id, held.run_id)
 
 
 def _last_words(state: EndState, published: bool, error_message: str | None) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, not_, or_, selec
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, outbox, paging, samples, voices
+from storage import audit, clock, notices, outbox, paging, samples, voices
 from storage.errors import Conflict, InvalidSample, NotFound
 from storage.ids import new_id
 from storage.models import (
@@ -157,6 +157,7 @@ def cancel_run(session: Session, *, user_id: str | None, run_id: str, actor_id: 
     if at_once:
         outbox.settle(session, run_id)
         session.execute(delete(TuningCheckpoint).where(TuningCheckpoint.run_id == run_id))
+        notices.announce_end(session, run.user_id, run_id)
     tell(session, run, "Cancelled." if at_once else "Asked to stop; it ends within a few steps.")
     audit.record(session, "run.cancelled" if at_once else "run.cancel_requested", actor_id=actor_id, subject_id=run_id)
     return run

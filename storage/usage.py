@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
-from sqlalchemy import and_, delete, literal, or_, select, tuple_
+from sqlalchemy import and_, delete, func, literal, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -66,6 +67,20 @@ def list_usage(
         later = tuple_(ApiUsage.key_id, ApiUsage.model) > tuple_(literal(after.key_id), literal(after.model))
         wanted = wanted.where(or_(ApiUsage.day < after.day, and_(ApiUsage.day == after.day, later)))
     return list(session.scalars(wanted.order_by(ApiUsage.day.desc(), ApiUsage.key_id, ApiUsage.model).limit(limit)))
+
+
+def totals(session: Session, user_id: str, *, days: int, by: Literal["day", "key_id", "model"]) -> dict[str, Counts]:
+    """The sums of the same days for each day, key or model that occurs; the one with most tokens first."""
+    column = getattr(ApiUsage, by)
+    sums = [func.sum(getattr(ApiUsage, name)) for name in vars(Counts())]
+    mine = select(column, *sums).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
+    found = {row[0]: Counts(*map(int, row[1:])) for row in session.execute(mine.group_by(column))}
+    return dict(sorted(found.items(), key=lambda item: (-item[1].prompt_tokens - item[1].completion_tokens, item[0])))
+
+
+def days_until_today(days: int) -> list[str]:
+    """Today and the days before, so many in all, the oldest first."""
+    return [_day_before(ago) for ago in range(days - 1, -1, -1)]
 
 
 def forget_old(session: Session) -> None:

@@ -8,11 +8,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, paging, passwords, prefixes, voices, web_sessions
+from storage import audit, clock, paging, passwords, prefixes, receipts, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, PasswordLink, Receipt, Role, TuningRun, User, UserState
 from storage.store import Storage
 
 FIRST_VOICE = "My voice"
@@ -37,13 +37,13 @@ def sign_up(
     return add(session, keys, account(email=email, password=password, role=role, hasher=hasher))
 
 
-def account(*, email: str, password: str, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
-    """An account to `add`. Hashes its password, so make it before a transaction holds anything. Raises
-    InvalidAccount."""
+def account(*, email: str, password: str | None, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
+    """An account to `add`. Hashes its password, so make it before a transaction holds anything. None: it has no
+    password. Raises InvalidAccount."""
     return User(
         id=new_id("user"),
         email=_checked_email(email),
-        password_hash=passwords.hashed(_checked_password(password), hasher),
+        password_hash="" if password is None else hashed_password(password, hasher),
         role=role,
         state="active",
         created_at=clock.now(),
@@ -73,7 +73,8 @@ def verify_password(
     address = _normal_email(email)
     user = session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
     session.commit()
-    if not passwords.is_right(user.password_hash if user else None, password[: MAX_PASSWORD_CHARS + 1], hasher):
+    known = user.password_hash or None if user else None  # an account without a password takes as long as no account
+    if not passwords.is_right(known, password[: MAX_PASSWORD_CHARS + 1], hasher):
         return None
     if user is not None and hasher.check_needs_rehash(user.password_hash):
         user.password_hash = passwords.hashed(password, hasher)
@@ -83,10 +84,17 @@ def verify_password(
 def change_password(
     session: Session, user_id: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
 ) -> None:
-    """Set another password. Raises InvalidAccount, NotFound. Ending the other browsers is the caller's choice."""
-    password_hash = passwords.hashed(_checked_password(password), hasher)
+    """Set another password; links to choose one end. Raises InvalidAccount, NotFound. Ending the other browsers is the
+    caller's choice."""
+    password_hash = hashed_password(password, hasher)
     get_user(session, user_id).password_hash = password_hash
+    session.execute(delete(PasswordLink).where(PasswordLink.user_id == user_id))
     audit.record(session, "user.changed_password", actor_id=user_id, subject_id=user_id)
+
+
+def hashed_password(password: str, hasher: PasswordHasher = passwords.HASHER) -> str:
+    """What is kept of a new password. Slow on purpose. Raises InvalidAccount where it is too short or too long."""
+    return passwords.hashed(_checked_password(password), hasher)
 
 
 def get_user(session: Session, user_id: str) -> User:
@@ -139,26 +147,31 @@ def has_admin(session: Session) -> bool:
     return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
 
 
-def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> None:
+def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> Receipt | None:
     """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
 
-    An erasure that was cut short is finished by calling it again. What stays is one audit event with the bare ids.
+    An erasure that was cut short is finished by calling it again; None then, as its receipt was written the first time.
+    What stays is one audit event and the receipt, with the bare ids and how many rows went.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
     administrator while there is any other account, since whoever held the set-up link could rule over it then.
     """
+    receipt = None
     with storage.database.session() as session:
+        removed = receipts.count_rows(session, user_id)
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
         if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
             _keep_one_administrator(session, user)
         gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
         if gone:
-            audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id)
+            receipt = receipts.write(session, user_id, removed)
+            audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id, receipt=receipt.id)
     prefixes.wipe_cached(storage, user_id)
     had_key = storage.keys.erase(user_id)
     storage.database.scrub()
     if not gone and not had_key:
         raise NotFound("no such user")
     log.info("an account was erased: %s", user_id)
+    return receipt
 
 
 def finish_erasures(storage: Storage) -> int:
@@ -217,6 +230,7 @@ __all__ = [
     "finish_erasures",
     "get_user",
     "has_admin",
+    "hashed_password",
     "list_users",
     "set_role",
     "set_state",

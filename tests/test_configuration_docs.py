@@ -7,7 +7,7 @@ from app.config import AppConfig
 from app.embedded.config import EmbeddedConfig
 from storage.config import StorageConfig
 from tests.source_tree import ROOT
-from tuning.config import TuningConfig
+from tuning.config import PostConfig, TuningConfig
 
 ROW = re.compile(r"^\| `IDIOLECT_([A-Z_]+)` \|.*\| ([^|]*?) ?\|$", re.MULTILINE)
 IN_WORDS = {"base_model", "base_model_name", "master_key_file"}  # a path of the checkout, and what has no field
@@ -23,7 +23,7 @@ def listed() -> dict[str, str]:
 def coded() -> dict[str, str]:
     """The same, of the classes; a number with or without a fraction is written the same way."""
     defaults = {}
-    for config in (StorageConfig, TuningConfig, AppConfig, EmbeddedConfig):
+    for config in (StorageConfig, TuningConfig, PostConfig, AppConfig, EmbeddedConfig):
         for field in fields(config):
             value = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
             defaults[field.name] = "required" if field.default is MISSING else value

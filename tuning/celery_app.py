@@ -64,7 +64,7 @@ def _celery_url(url: str) -> str:
     return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
 
 
-celery_app = Celery("idiolect", include=["tuning.tasks", "tuning.sweeper", "tuning.pool_child"])
+celery_app = Celery("idiolect", include=["tuning.tasks", "tuning.sweeper", "tuning.postman", "tuning.pool_child"])
 celery_app.add_defaults(_settings)
 
 

@@ -1,15 +1,18 @@
-"""The tuning package's one configuration object. Nothing else in `tuning` reads the environment. Loads no torch."""
+"""The tuning package's two configuration objects: of training, and of what the worker brings to people outside the
+pages. Nothing else in `tuning` reads the environment. Loads no torch."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from tuning.errors import ConfigurationError
 
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "base_model"
 BUNDLED_NAME = "idiolect-base"
+MAIL_SCHEMES = ("smtp", "smtps", "smtp+plain")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
@@ -95,6 +98,60 @@ class TuningConfig:
             training_memory_mb=int(_number(env, "IDIOLECT_TRAINING_MEMORY_MB", cls.training_memory_mb)),
             lease_s=_number(env, "IDIOLECT_LEASE_S", cls.lease_s),
             max_attempts=int(_number(env, "IDIOLECT_MAX_ATTEMPTS", cls.max_attempts)),
+        )
+
+
+@dataclass(frozen=True)
+class PostConfig:
+    """How the worker brings something to people outside the pages.
+
+    smtp_url: the mail server, smtp://user:password@host:587 (turns to TLS, or sends nothing), smtps://… (TLS from the
+        first byte) or smtp+plain://… (no TLS, for a relay on a network of its own); user and password are
+        percent-encoded (IDIOLECT_SMTP_URL; empty: no mail is sent).
+    mail_from: the address that mail comes from (IDIOLECT_MAIL_FROM); needed with smtp_url.
+    public_url: where the links in a mail lead (IDIOLECT_PUBLIC_URL).
+    webhooks_inside: "on" lets people have notices sent to private addresses and over http, "off" refuses
+        (IDIOLECT_WEBHOOKS_INSIDE).
+    """
+
+    smtp_url: str = field(default="", repr=False)  # holds a password
+    mail_from: str = ""
+    public_url: str = "http://127.0.0.1:8000"
+    webhooks_inside: str = "off"
+
+    def __post_init__(self) -> None:
+        if self.webhooks_inside not in ("on", "off"):
+            raise ConfigurationError(f"IDIOLECT_WEBHOOKS_INSIDE must be on or off, not {self.webhooks_inside!r}")
+        if not self.smtp_url:
+            return
+        try:
+            given = urlsplit(self.smtp_url)
+            complete = bool(given.hostname) and given.port != 0
+        except ValueError:
+            complete = False
+        if not complete or given.scheme not in MAIL_SCHEMES:  # the URL is not repeated: it may hold a password
+            raise ConfigurationError("IDIOLECT_SMTP_URL must look like smtp://user:password@host:587 or smtps://host")
+        if "@" not in self.mail_from or not self.mail_from.isprintable():
+            raise ConfigurationError("IDIOLECT_MAIL_FROM must be an address when IDIOLECT_SMTP_URL is set")
+
+    @property
+    def goes_inside(self) -> bool:
+        """Whether webhooks may lead into networks of our own."""
+        return self.webhooks_inside == "on"
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether a mail server is set."""
+        return bool(self.smtp_url)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment. Raises ConfigurationError with the variable to mend."""
+        return cls(
+            smtp_url=env.get("IDIOLECT_SMTP_URL", ""),
+            mail_from=env.get("IDIOLECT_MAIL_FROM", "").strip(),
+            public_url=(env.get("IDIOLECT_PUBLIC_URL", "") or cls.public_url).rstrip("/"),
+            webhooks_inside=env.get("IDIOLECT_WEBHOOKS_INSIDE", "") or cls.webhooks_inside,
         )
 
 

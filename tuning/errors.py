@@ -9,6 +9,7 @@ TuningError
 ├── InvalidCheckpoint      training can't go on from these bytes (cut, or of other data or settings): start anew
 ├── ConversationRefused    the model's chat template does not take such a conversation; the message says what to change
 ├── UnreadableText         a file of public text is not in a form that can be read; the message names it
+├── Undelivered            a letter could not be handed over; says in one word why, and whether for good
 ├── TooLittleText          not enough text to train on and judge by; the message says how much more
 └── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
 """
@@ -50,6 +51,15 @@ class ConversationRefused(TuningError):
 
 class UnreadableText(TuningError):
     """A file of public text is not in a form that can be read; the message names it."""
+
+
+class Undelivered(TuningError):
+    """Something could not be brought to a person. reason: one word, which names no address; final: trying again is of
+    no use."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.final = reason, final
 
 
 class TooLittleText(TuningError):

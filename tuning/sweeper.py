@@ -16,13 +16,24 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import clock, idempotency, outbox, run_claims, schema, tuning_runs, usage, workers
+from storage import (
+    clock,
+    deliveries,
+    idempotency,
+    outbox,
+    password_links,
+    run_claims,
+    schema,
+    tuning_runs,
+    usage,
+    workers,
+)
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.models import CLAIMED_STATES
 from storage.store import Storage
 from tuning.celery_app import celery_app, enqueue_tuning, queue_length
-from tuning.config import TuningConfig
+from tuning.config import PostConfig, TuningConfig
 from tuning.errors import ConfigurationError
 from tuning.pool_child import worker_name
 
@@ -128,6 +139,8 @@ class Sweeper:
         with self._storage.database.session() as session:
             idempotency.forget_expired(session)
             usage.forget_old(session)
+            password_links.forget_expired(session)
+            deliveries.forget_old(session)
         self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:
@@ -171,6 +184,7 @@ class SweeperStep(bootsteps.StartStopStep):
 def require_usable_settings(**_: Any) -> None:
     """Before anything is forked: one line and exit code 2 where this worker could never work."""
     try:
+        PostConfig.from_env()
         if not TuningConfig.from_env().broker_url:
             raise ConfigurationError("IDIOLECT_BROKER_URL is not set; `make run` sets it for the embedded default")
         storage_config = StorageConfig.from_env()

@@ -1,12 +1,13 @@
-"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, make administrator, erase."""
+"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, make administrator, let choose a
+new password, erase."""
 
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web.session import me, storage
-from storage import api_keys, audit, overview, tuning_runs, usage, voices
+from app.web.session import app_config, me, storage
+from storage import api_keys, audit, overview, password_links, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
 from storage.models import Role, User, UserState
@@ -115,6 +116,18 @@ def change(user_id: str, wanted: UserState | Role, action: str) -> None:
         flash(str(wrong), "error")
         return
     flash(NEWS[wanted])
+
+
+@users.post("/<user_id>/password-link")
+def make_password_link(user_id: str) -> ResponseReturnValue:
+    """A link with which a writer who has lost their password chooses another. It is on this page and nowhere else."""
+    with storage().database.session() as session:
+        user = user_store.get_user(session, user_id)
+        if user.role != "writer" or user.state != "active":
+            raise Conflict("Only an active writer's password can be changed so: whoever holds the link is them.")
+        token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
+    link = app_config().public_url + url_for("passwords.choose", token=token)
+    return render_template("admin/password_link.html", user=user, link=link)
 
 
 @users.post("/<user_id>/erase")

@@ -5,13 +5,13 @@ import hmac
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.web import identity
 from app.web.session import begin, find_me, finish, local_path, storage
 from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount
 
 accounts = Blueprint("accounts", __name__)
 WRONG_PAIR = "That address and password don't go together. Check both, or sign up if you have no account yet."
-SUSPENDED = "This account is suspended. An administrator can tell you why, and lift it."
 
 
 @accounts.route("/signup", methods=["GET", "POST"])
@@ -38,7 +38,7 @@ def sign_in() -> ResponseReturnValue:
     if user is None:
         return sign_in_page(onward, WRONG_PAIR), 401
     if user.state != "active":
-        return sign_in_page(onward, SUSPENDED), 403
+        return sign_in_page(onward, identity.SUSPENDED), 403
     return begin(redirect(onward or url_for("voices.home")), user.id)
 
 
@@ -84,4 +84,7 @@ def typed(field: str) -> str:
 
 def sign_in_page(onward: str | None, error: str = "") -> str:
     """The sign-in form, with the address that was typed."""
-    return render_template("signin.html", email=request.form.get("email", ""), onward=onward, error=error)
+    service = identity.service()
+    return render_template(
+        "signin.html", email=request.form.get("email", ""), onward=onward, error=error, service=service
+    )

@@ -14,13 +14,19 @@ from app.config import AppConfig
 from app.errors import AppError
 from app.memory_request import MemoryRequest
 from app.web import (
+    access,
     accounts,
     assets,
+    belongings,
     errors,
     formats,
     gateway,
     headers,
+    identity,
     intake,
+    notices,
+    passwords,
+    receipts,
     samples,
     session,
     settings,
@@ -33,12 +39,18 @@ from storage import crypto, schema
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.store import Storage
-from tuning.config import TuningConfig
+from tuning.config import PostConfig, TuningConfig
 from tuning.errors import TuningError
 
 PAGES = (
     accounts.accounts,
+    passwords.passwords,
+    identity.identity,
     settings.settings,
+    access.access,
+    notices.notices,
+    belongings.belongings,
+    receipts.receipts,
     voices.voices,
     intake.intake,
     samples.samples,
@@ -49,11 +61,13 @@ MAX_FORM_PARTS = 1000
 CANNOT_START = 2
 
 
-def create_app(config: AppConfig | None = None, storage: Storage | None = None) -> Flask:
+def create_app(
+    config: AppConfig | None = None, storage: Storage | None = None, post: PostConfig | None = None
+) -> Flask:
     """The WSGI app. With a wrong setting or key it says so in one line and exits with status 2."""
     try:
         TuningConfig.from_env()
-        return build(config or AppConfig.from_env(), storage or open_storage())
+        return build(config or AppConfig.from_env(), post or PostConfig.from_env(), storage or open_storage())
     except (AppError, StorageError, TuningError) as wrong:
         print(f"idiolect web: {wrong}", file=sys.stderr)
         raise SystemExit(CANNOT_START) from None
@@ -66,7 +80,7 @@ def open_storage() -> Storage:
     return Storage.open(config)
 
 
-def build(config: AppConfig, storage: Storage) -> Flask:
+def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     """Put the rooms together."""
     app = Flask(__name__)
     app.request_class = MemoryRequest
@@ -87,9 +101,12 @@ def build(config: AppConfig, storage: Storage) -> Flask:
     )
     app.extensions["storage"] = storage
     app.extensions["app_config"] = config
+    app.extensions["post_config"] = post
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)
+    belongings.install(app, csrf)
+    identity.install(app, config)
     for room in (assets, errors, formats, tuning):
         room.install(app)
     headers.install(app, https=https)

@@ -39,19 +39,23 @@ def install(app: Flask, csrf: CSRFProtect) -> None:
     csrf.exempt(add)
 
 
+def seats() -> Seats:
+    """Of those whose files are read at once."""
+    return cast(Seats, current_app.extensions["intake"])
+
+
 @intake.post("")
 def add(voice_id: str) -> ResponseReturnValue:
     """Keep the pasted text; read every file, and say of each bad one what to do."""
     request.max_content_length = voice_page.MOST_UPLOAD_BYTES
     large = request.content_length is None or request.content_length > app_config().max_body_bytes
-    seats = cast(Seats, current_app.extensions["intake"])
     with ExitStack() as held:
         try:
             if large:
-                held.enter_context(seats.one(me().id))
+                held.enter_context(seats().one(me().id))
             cast(CSRFProtect, current_app.extensions["csrf"]).protect()
             if request.files and not large:
-                held.enter_context(seats.one(me().id))
+                held.enter_context(seats().one(me().id))
         except (NoSeat, HouseFull):
             return errors.later(BUSY, 429, typed="" if large else request.form.get("text", ""))
         with storage().database.reading() as session:

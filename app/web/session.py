@@ -13,9 +13,11 @@ from flask import session as form_session
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
+from app.web.browser_names import browser_name
 from storage import prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
+from tuning.config import PostConfig
 
 COOKIE = "idiolect_session"
 COOKIE_SECONDS = 14 * 24 * 3600
@@ -29,6 +31,11 @@ def storage() -> Storage:
 def app_config() -> AppConfig:
     """The AppConfig this app was made with."""
     return cast(AppConfig, current_app.extensions["app_config"])
+
+
+def post_config() -> PostConfig:
+    """What the workers can bring to people outside these pages."""
+    return cast(PostConfig, current_app.extensions["post_config"])
 
 
 def token() -> str:
@@ -75,7 +82,7 @@ def begin(response: AnyResponse, user_id: str) -> AnyResponse:
     """Start a session for this person and give the browser its token. The session it had and its form tokens end."""
     with storage().database.session() as session:
         web_sessions.end(session, token())
-        value = web_sessions.start(session, user_id)
+        value = web_sessions.start(session, user_id, browser_name(request.user_agent.string))
     form_session.clear()
     secure = app_config().public_url.startswith("https://")
     response.set_cookie(COOKIE, value, max_age=COOKIE_SECONDS, httponly=True, samesite="Lax", secure=secure)

@@ -1,17 +1,18 @@
-"""A person's account: API keys, password, and leaving for good."""
+"""A person's account: API keys and what they are used for. How they sign in is in access.py, what they take with
+them in belongings.py."""
 
 from collections.abc import Sequence
 
-from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web.session import app_config, begin, forget, me, sign_in_required, storage
-from storage import api_keys, clock, samples, usage, users, voices, web_sessions
-from storage.errors import Conflict, InvalidAccount, LimitReached
+from app.web import usage_chart
+from app.web.session import app_config, me, sign_in_required, storage
+from storage import api_keys, usage, voices
+from storage.errors import LimitReached
 
 settings = Blueprint("settings", __name__)
 settings.before_request(sign_in_required)
-DELETE_WORD = "delete"
 MAX_NAME_CHARS = 80
 USAGE_DAYS = 30
 USAGE_LINES = 60
@@ -22,12 +23,11 @@ SCOPES = {  # scope -> what it lets a program do
     "read": "Look at everything here, your samples' text too",
 }
 NO_SCOPE = "Choose at least one thing that the key may do. No key was made."
-WRONG_PASSWORD = "The present password is not right."  # noqa: S105
 
 
 @settings.get("/account")
 def account() -> ResponseReturnValue:
-    """Keys, password, and the way out."""
+    """Keys, and what they were used for."""
     return account_page()
 
 
@@ -63,49 +63,14 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
     return redirect(url_for("settings.account"))
 
 
-@settings.post("/account/password")
-def change_password() -> ResponseReturnValue:
-    """A new password, which signs out every other browser."""
-    new = request.form.get("new_password", "")
-    with storage().database.session() as session:
-        known = users.verify_password(session, me().email, request.form.get("password", ""))
-    if known is None:
-        return account_page(password_error=WRONG_PASSWORD), 422
-    try:
-        with storage().database.session() as session:
-            users.change_password(session, me().id, new)
-            web_sessions.end_all(session, me().id)
-    except InvalidAccount as wrong:
-        return account_page(password_error=str(wrong)), 422
-    answer = begin(redirect(url_for("settings.account")), me().id)
-    flash("Your password is changed, and every other browser is signed out.")
-    return answer
-
-
-@settings.route("/account/delete", methods=["GET", "POST"])
-def delete_account() -> ResponseReturnValue:
-    """What goes; then, with the word typed, it goes, and a receipt says so."""
-    goes = holdings()
-    if request.method == "GET":
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD)
-    typed = request.form.get("word", "").strip().lower()
-    if typed != DELETE_WORD:
-        error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
-    account_id, email = me().id, me().email
-    try:
-        users.erase_user(storage(), account_id, account_id)
-    except Conflict as wrong:
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=str(wrong), typed=typed), 409
-    receipt = render_template("receipt.html", me=None, goes=goes, account_id=account_id, email=email, at=clock.now())
-    return forget(make_response(receipt))
-
-
 def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **errors: str) -> str:
     """The account page, with what went wrong in one of its forms, and what was typed for a new key."""
     with storage().database.reading() as session:
         keys = api_keys.list_keys(session, me().id)
         used = usage.list_usage(session, me().id, days=USAGE_DAYS, limit=USAGE_LINES + 1)
+        by_day, by_key, by_model = (
+            usage.totals(session, me().id, days=USAGE_DAYS, by=by) for by in ("day", "key_id", "model")
+        )
         voice_names = {voice.id: voice.name for voice in voices.list_voices(session, me().id)}
     return render_template(
         "account.html",
@@ -116,21 +81,10 @@ def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **e
         used=used[:USAGE_LINES],
         more_used=len(used) > USAGE_LINES,
         usage_days=USAGE_DAYS,
+        chart=usage_chart.draw(usage.days_until_today(USAGE_DAYS), by_day),
+        by_key=by_key,
+        by_model=by_model,
         key_names={key.id: key.name for key in keys} | {usage.PAGES: "the writing page"},
         voice_names=voice_names,
         **errors,
     )
-
-
-def holdings() -> list[tuple[str, int, int, int]]:
-    """Of each voice: its name, and how many samples, words and versions it has."""
-    with storage().database.reading() as session:
-        return [
-            (
-                voice.name,
-                (readiness := samples.readiness(session, me().id, voice.id)).num_samples,
-                readiness.num_words,
-                len(voices.list_versions(session, me().id, voice.id)),
-            )
-            for voice in voices.list_voices(session, me().id)
-        ]

@@ -18,6 +18,8 @@ FAILED_SIGN_INS = "8 per 5 minutes"
 FAILED_FROM_ADDRESS = "60 per 5 minutes"
 SIGN_UPS = "30 per minute"
 CHANGES = "8 per 5 minutes"
+LINKS_ASKED_FOR = "20 per hour"
+SIGN_INS_ELSEWHERE = "60 per 5 minutes"
 REDIS_TIMEOUT_S = 0.25
 
 
@@ -56,13 +58,18 @@ def install(app: Flask) -> None:
         headers_enabled=True,  # Retry-After
     )
     for endpoint, rate, key, counted in (
+        ("identity.leave", SIGN_INS_ELSEWHERE, address, None),
+        ("identity.come_back", SIGN_INS_ELSEWHERE, address, None),
         ("accounts.sign_in", FAILED_SIGN_INS, address_and_email, is_failure),
         ("accounts.sign_in", FAILED_FROM_ADDRESS, address, is_failure),
         ("accounts.set_up", FAILED_SIGN_INS, address, is_failure),
         ("accounts.sign_up", SIGN_UPS, address, None),
-        ("settings.change_password", CHANGES, person, None),
+        ("access.change_password", CHANGES, person, None),
+        ("passwords.forgotten", LINKS_ASKED_FOR, address, None),
+        ("passwords.choose", FAILED_SIGN_INS, address, is_failure),
     ):
-        limited = limiter.limit(rate, key_func=key, methods=["POST"], deduct_when=counted)
+        methods = ["GET"] if endpoint.startswith("identity.") else ["POST"]
+        limited = limiter.limit(rate, key_func=key, methods=methods, deduct_when=counted)
         app.view_functions[endpoint] = limited(app.view_functions[endpoint])
 
 

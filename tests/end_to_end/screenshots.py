@@ -171,6 +171,9 @@ def old_hand(album: Album, storage: Storage) -> None:
         ("voice-settings", f"{person.url}/settings"),
         ("voices", "/voices"),
         ("account", "/account"),
+        ("account-access", "/account/access"),
+        ("account-notices", "/account/notices"),
+        ("account-data", "/account/data"),
         ("account-delete", "/account/delete"),
         ("not-found", "/nowhere"),
     ):

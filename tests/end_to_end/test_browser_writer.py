@@ -241,6 +241,7 @@ def new_key(page: Page) -> str:
 
 def leave(page: Page) -> None:
     """Delete the account, with the word, and get a receipt."""
+    page.get_by_role("link", name="Your data").click()
     page.get_by_role("link", name="Delete this account").click()
     page.get_by_label("Type delete to go on").fill("delete")
     page.get_by_role("button", name="Delete my account").click()

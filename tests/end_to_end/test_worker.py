@@ -14,12 +14,13 @@ from celery import Celery
 
 from app.generation.engine import Engine
 from app.generation.sampling import SamplingParams
-from storage import crypto, prefixes, schema, tuning_runs, workers
+from storage import crypto, notices, prefixes, schema, tuning_runs, workers
 from storage.config import StorageConfig
 from storage.errors import IntegrityError
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.factories import add_samples, first_voice, make_run, make_user
+from tests.mailbox import Mailbox, running_mailbox
 from tests.servers import ValkeyServer, short_folder, start_valkey
 from tests.tiny_model import make_tiny, make_tokenizer, save_tiny
 from tests.tuning.runs import LINE, Asked
@@ -55,13 +56,14 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90) ->
 
 @dataclass
 class Platform:
-    """Storage, broker, cache and settings that workers share. log_folder: one log file per worker."""
+    """Storage, broker, cache, mail server and settings that workers share. log_folder: one log file per worker."""
 
     storage: Storage
     environment: dict[str, str]
     log_folder: Path
     broker_socket: Path
     cache: ValkeyServer
+    mailbox: Mailbox
     broker: ValkeyServer | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -106,7 +108,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform whose broker is down and that has no worker yet."""
     folder = tmp_path_factory.mktemp("platform")
     (folder / "logs").mkdir()
-    with short_folder() as sockets, pytest.MonkeyPatch.context() as patch:
+    with short_folder() as sockets, running_mailbox() as mailbox, pytest.MonkeyPatch.context() as patch:
         cache = start_valkey(sockets / "cache.sock")
         config = StorageConfig(
             database_url=f"sqlite:///{folder}/data.db",
@@ -127,12 +129,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             "IDIOLECT_NUM_VIRTUAL_TOKENS": "8",
             "IDIOLECT_MAX_STEPS": str(MAX_STEPS),
             "IDIOLECT_LEASE_S": str(LEASE_S),
+            "IDIOLECT_SMTP_URL": f"smtp+plain://127.0.0.1:{mailbox.port}",
+            "IDIOLECT_MAIL_FROM": "idiolect@example.org",
             "PYTHONUNBUFFERED": "1",
         }
         patch.setenv("IDIOLECT_BROKER_URL", environment["IDIOLECT_BROKER_URL"])
         patch.setattr(queue, "celery_app", fresh := Celery("idiolect", set_as_current=False))
         fresh.add_defaults(queue._settings)
-        place = Platform(Storage.open(config), environment, folder / "logs", sockets / "broker.sock", cache)
+        place = Platform(Storage.open(config), environment, folder / "logs", sockets / "broker.sock", cache, mailbox)
         yield place
         place.close()
         fresh.close()
@@ -142,6 +146,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def first(platform: Platform) -> Asked:
     """A run that was asked for while the broker was down, brought to its end by a worker that waited for the broker."""
     asked = platform.ask("sealing wax")
+    with platform.storage.database.session() as session:
+        notices.save(session, platform.storage.keys, asked.user.id, by_mail=True, webhook_url="")
     assert queue.enqueue_tuning(asked.run_id) is False
     platform.start_worker()
     time.sleep(1)
@@ -165,6 +171,13 @@ def test_its_figures_fell_and_beat_the_base_model(first: Asked) -> None:
     figures = first.run().figures
     assert figures["voice_bits_per_char"] < figures["base_bits_per_char"]
     assert figures["reduction_pct"] > 0
+
+
+def test_its_owner_gets_one_letter_that_says_so(platform: Platform, first: Asked) -> None:
+    wait_until(lambda: bool(platform.mailbox.letters), "the letter")
+    (letter,) = platform.mailbox.letters
+    assert (letter["To"], letter["Subject"]) == (first.user.email, "Your voice is trained")
+    assert f"/runs/{first.run_id}" in letter.get_content()
 
 
 def test_the_worker_is_listed(platform: Platform, first: Asked) -> None:

@@ -14,8 +14,12 @@ from storage import (
     api_keys,
     audit,
     checkpoints,
+    deliveries,
     idempotency,
+    identities,
+    notices,
     outbox,
+    password_links,
     prefixes,
     reports,
     run_claims,
@@ -35,7 +39,7 @@ from tests import factories
 from tests.servers import Valkey
 
 CANARY = "zanzibarquokka"
-KEPT = {"audit_events", "base_models", "workers"}  # tables that hold nobody's data
+KEPT = {"audit_events", "base_models", "receipts", "workers"}  # tables that hold nobody's data
 
 
 def live(storage: Storage) -> tuple[User, Voice]:
@@ -53,6 +57,11 @@ def live(storage: Storage) -> tuple[User, Voice]:
         data = json.dumps({"text": texts[0]}).encode()
         uploads.add_upload(session, storage.keys, user_id=user.id, data=data, filename=f"{CANARY}.jsonl")
         web_sessions.start(session, user.id)
+        password_links.make_link(session, user.id, actor_id=None, lifetime_s=60)
+        deliveries.add(session, user.id, "password_changed", "mail")
+        url = f"https://{CANARY}.example/"
+        notices.save(session, storage.keys, user.id, by_mail=True, webhook_url=url)
+        identities.connect(session, user.id, "https://id.example", "s-1")
         turn = idempotency.begin(session, storage.keys, user.id, CANARY, CANARY.encode())
         assert isinstance(turn, idempotency.Turn)
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
@@ -94,7 +103,7 @@ def test_the_trail_keeps_who_erased_whom_and_nothing_personal(storage: Storage) 
     users.erase_user(storage, user.id, "user-admin")
     with storage.database.session() as session:
         (erased,) = audit.list_events(session, action="user.erased")
-        assert (erased.actor_id, erased.subject_id, erased.detail) == ("user-admin", user.id, {})
+        assert (erased.actor_id, erased.subject_id, set(erased.detail)) == ("user-admin", user.id, {"receipt"})
         assert CANARY not in repr([vars(event) for event in audit.list_events(session)])
 
 

@@ -100,3 +100,18 @@ def test_processes_that_write_down_at_once_lose_nothing(storage: Storage) -> Non
     for thread in threads:
         thread.join()
     assert [listed(storage, user_id)[0][3] for user_id in people] == [20] * 4
+
+
+def test_sums_by_day_key_and_model_are_ones_own_and_of_these_days(storage: Storage) -> None:
+    ann, ben = factories.make_user(storage).id, factories.make_user(storage).id
+    day = usage.today()
+    count(
+        storage, Place(ann, day, "key-1", "voice-1"), Place(ann, day, "key-2", "voice-1"), Place(ben, day, "key-1", "x")
+    )
+    count(storage, Place(ann, days_ago(2), "key-2", ""), Place(ann, days_ago(9), "key-9", "old"))
+    with storage.database.reading() as session:
+        found = [usage.totals(session, ann, days=3, by=by) for by in ("day", "key_id", "model")]
+    one, two = Counts(1, 10, 100), Counts(2, 20, 200)
+    assert found == [{day: two, days_ago(2): one}, {"key-2": two, "key-1": one}, {"voice-1": two, "": one}]
+    assert [list(sums) for sums in found][1] == ["key-2", "key-1"]
+    assert usage.days_until_today(3) == [days_ago(2), days_ago(1), day]

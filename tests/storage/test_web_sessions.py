@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from storage import clock, users, web_sessions
+from storage.errors import NotFound
 from storage.models import User, WebSession
 from storage.store import Storage
 from tests import factories
@@ -84,3 +85,27 @@ def test_a_suspended_person_is_not_signed_in(storage: Storage) -> None:
     with storage.database.session() as session:
         users.set_state(session, user.id, "suspended")
     assert found(storage, start(storage, user)) is None
+
+
+def test_one_of_ones_own_is_ended_by_its_id_and_nobody_elses(storage: Storage) -> None:
+    user, other = factories.make_user(storage), factories.make_user(storage)
+    kept, lost, theirs = start(storage, user), start(storage, user), start(storage, other)
+    with storage.database.session() as session:
+        listed = web_sessions.list_sessions(session, user.id, kept)
+        assert [signed_in.mine for signed_in in listed] == [True, False]
+        with pytest.raises(NotFound):
+            web_sessions.end_one(session, other.id, listed[1].id)
+        web_sessions.end_one(session, user.id, listed[1].id)
+        with pytest.raises(NotFound):
+            web_sessions.end_one(session, user.id, listed[1].id)
+    assert [found(storage, token) for token in (kept, lost, theirs)] == [user.id, None, other.id]
+
+
+def test_all_others_are_ended_and_counted(storage: Storage) -> None:
+    user, other = factories.make_user(storage), factories.make_user(storage)
+    kept, *lost = [start(storage, user) for _ in range(3)]
+    theirs = start(storage, other)
+    with storage.database.session() as session:
+        assert web_sessions.end_others(session, user.id, kept) == 2
+        assert web_sessions.end_others(session, user.id, kept) == 0
+    assert [found(storage, token) for token in (kept, *lost, theirs)] == [user.id, None, None, other.id]

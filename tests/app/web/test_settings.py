@@ -1,10 +1,9 @@
 import pytest
 
 from app.web.factory import create_app
-from storage import api_keys, audit, usage, users, voices
-from storage.errors import KeyErased, NotFound
+from storage import api_keys, audit, usage, voices
 from storage.store import Storage
-from tests.app.web.browser import PASSWORD, Browser, Person, join
+from tests.app.web.browser import PASSWORD, Browser, Person
 
 
 def test_a_key_is_shown_once_with_examples_for_ones_own_voice(ada: Person, storage: Storage) -> None:
@@ -94,7 +93,27 @@ def test_a_long_list_of_use_is_cut_and_says_so(ada: Person, storage: Storage) ->
     page = ada.browser.get("/account").text
     assert "Only the newest 60 lines" in page
     assert "voice-59" in page
-    assert page.count("key-1") == 60
+    assert page[page.index("Day by day") :].count("key-1") == 60
+
+
+def test_use_is_drawn_by_day_and_summed_by_key_and_model(ada: Person, storage: Storage) -> None:
+    days = usage.days_until_today(30)
+    with storage.database.session() as session:
+        key, _ = api_keys.create_key(session, ada.user.id, "laptop")
+        for day, place in (
+            (days[0], (key.id, ada.voice.id)),
+            (days[-1], (key.id, "base")),
+            (days[-1], ("pages", "base")),
+        ):
+            usage.add(session, {usage.Place(ada.user.id, day, *place): usage.Counts(1, 1000, 200)})
+    page = ada.browser.get("/account").text
+    assert page.count('<rect class="written"') == 2
+    assert "3 requests in all" in page
+    assert "2,400 tokens" in page
+    by_key = page[page.index(">Key</th>") : page.index(">Model</th>")]
+    assert by_key.index("laptop") < by_key.index("2,000") < by_key.index("the writing page") < by_key.index("1,000")
+    by_model = page[page.index(">Model</th>") : page.index("Day by day")]
+    assert by_model.index("base") < by_model.index("2,000") < by_model.index("My voice")
 
 
 def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -> None:
@@ -103,70 +122,6 @@ def test_anothers_key_is_not_there(ada: Person, bob: Person, storage: Storage) -
     assert ada.browser.post(f"/account/keys/{key.id}/revoke").status_code == 404
     with storage.database.session() as session:
         assert api_keys.authenticate(session, secret) is not None
-
-
-def test_a_new_password_signs_out_every_other_browser(ada: Person, storage: Storage) -> None:
-    other = Browser.of(ada.browser.app)
-    other.post("/signin", {"email": ada.user.email, "password": PASSWORD})
-    new = "another plum jam"
-    assert ada.browser.post("/account/password", {"password": PASSWORD, "new_password": new}).status_code == 302
-    assert "is changed" in ada.browser.get("/account").text
-    assert other.get("/account").status_code == 302
-    for password, opens in ((new, True), (PASSWORD, False)):
-        with storage.database.session() as session:
-            assert (users.verify_password(session, ada.user.email, password) is not None) == opens
-
-
-@pytest.mark.parametrize(
-    ("present", "new", "says"), [("wrong", "another plum jam", "not right"), (PASSWORD, "short", "10")]
-)
-def test_a_bad_change_of_password_changes_nothing(ada: Person, present: str, new: str, says: str) -> None:
-    page = ada.browser.post("/account/password", {"password": present, "new_password": new})
-    assert page.status_code == 422
-    assert says in page.text
-    again = Browser.of(ada.browser.app).post("/signin", {"email": ada.user.email, "password": PASSWORD})
-    assert again.status_code == 302
-
-
-def test_leaving_names_what_goes_and_asks_for_the_word(ada: Person) -> None:
-    ada.add(2)
-    page = ada.browser.get("/account/delete")
-    assert "My voice" in page.text
-    assert "2 samples" in page.text
-    refused = ada.browser.post("/account/delete", {"word": "delet"})
-    assert refused.status_code == 422
-    assert "Nothing was deleted" in refused.text
-    assert 'value="delet"' in refused.text
-    assert ada.browser.get("/account").status_code == 200
-
-
-def test_leaving_erases_everything_and_hands_a_receipt(ada: Person, storage: Storage) -> None:
-    ada.add(1)
-    receipt = ada.browser.post("/account/delete", {"word": "Delete "})
-    assert receipt.status_code == 200
-    assert ada.user.id in receipt.text
-    assert ada.user.email in receipt.text
-    assert "Sign in" in receipt.text
-    assert ada.browser.get("/account").status_code == 302
-    with storage.database.session() as session, pytest.raises(NotFound):
-        users.get_user(session, ada.user.id)
-    with pytest.raises(KeyErased):
-        storage.keys.data_key(ada.user.id)
-
-
-def test_the_last_administrator_stays_while_there_are_others(ada: Person, storage: Storage) -> None:
-    root = join(ada.browser.app, storage, "root@example.org", role="admin")
-    page = root.browser.post("/account/delete", {"word": "delete"})
-    assert page.status_code == 409
-    assert "only active administrator" in page.text
-    assert 'value="delete"' in page.text
-    assert root.browser.get("/account").status_code == 200
-
-
-def test_an_address_is_free_again_after_leaving(ada: Person) -> None:
-    ada.browser.post("/account/delete", {"word": "delete"})
-    again = join(ada.browser.app, ada.storage, ada.user.email)
-    assert again.user.id != ada.user.id
 
 
 def test_the_app_can_be_made_twice_in_one_process(storage: Storage, ada: Person) -> None:

@@ -1,0 +1,68 @@
+"""Links with which whoever has lost a password chooses another: good once, for a short while, and for one account.
+
+The link holds a random token; the database holds its SHA-256, so that reading it gives no entry. Knows no mail.
+"""
+
+import secrets
+
+from argon2 import PasswordHasher
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from storage import audit, clock, passwords, users, web_sessions
+from storage.errors import NotFound
+from storage.models import PasswordLink, User
+
+BY_MAIL_S = 30 * 60.0
+BY_HAND_S = 24 * 3600.0  # an administrator has to find a way to pass it on
+
+
+def make_link(session: Session, user_id: str, *, actor_id: str | None, lifetime_s: float) -> str:
+    """A new link's token, for an active person; links made before stay good. actor_id: the administrator who made it,
+    None where the person asked for it by mail. Raises NotFound."""
+    user = users.get_user(session, user_id)
+    if user.state != "active":
+        raise NotFound("nobody active has this id")
+    at, token = clock.now(), secrets.token_urlsafe(32)
+    link = PasswordLink(
+        token_hash=web_sessions.hashed(token), user_id=user_id, created_at=at, expires_at=at + lifetime_s
+    )
+    session.add(link)
+    session.flush()
+    audit.record(session, "user.password_link_made", actor_id=actor_id, subject_id=user_id)
+    return token
+
+
+def holder(session: Session, token: str) -> User | None:
+    """Whose password this token may change; None where it is unknown, used or too old."""
+    return session.scalar(
+        select(User)
+        .join(PasswordLink, PasswordLink.user_id == User.id)
+        .where(
+            PasswordLink.token_hash == web_sessions.hashed(token),
+            PasswordLink.expires_at > clock.now(),
+            User.state == "active",
+        )
+    )
+
+
+def choose_password(
+    session: Session, token: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
+) -> User | None:
+    """Use the link up: set the password, end every session and every other link of the account. None, with nothing
+    changed, where the link is unknown, used or too old. Raises InvalidAccount, and the link stays good."""
+    password_hash = users.hashed_password(password, hasher)  # slow: before the transaction holds anything
+    user = holder(session, token)
+    taken = delete(PasswordLink).where(PasswordLink.token_hash == web_sessions.hashed(token))
+    if user is None or not session.scalars(taken.returning(PasswordLink.user_id)).all():  # of two, one is first
+        return None
+    user.password_hash = password_hash
+    session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
+    web_sessions.end_all(session, user.id)
+    audit.record(session, "user.changed_password", actor_id=user.id, subject_id=user.id, by="link")
+    return user
+
+
+def forget_expired(session: Session) -> None:
+    """Delete the links that lead nowhere any more."""
+    session.execute(delete(PasswordLink).where(PasswordLink.expires_at <= clock.now()))

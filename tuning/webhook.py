@@ -1,0 +1,130 @@
+"""One signed POST to an address that a person chose: never into our own network, and never to another machine than the
+one that was looked at.
+
+The form is that of Standard Webhooks, which OpenAI's client verifies too: `webhook-id` is the same for every copy of a
+notice, and the signature covers it, the time and the body. Knows no table, and nothing of what a notice says.
+"""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from storage import clock
+from tuning.errors import Undelivered
+
+TIMEOUT_S = 5.0  # of each step
+DEADLINE_S = 10.0  # of all together
+GONE = 410  # by the specification: the receiver wants no more
+# Addresses of the new kind in which one of the old kind is hidden; the way there is decided by whoever translates.
+TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Notice:
+    """id: the same for every copy. body: JSON. secret: "whsec_…", with which it is signed."""
+
+    id: str
+    url: str
+    secret: str
+    body: bytes
+
+
+def send(notice: Notice, *, inside: bool) -> None:
+    """Send it, within ten seconds or not at all. inside: private addresses, and http, are allowed. Raises Undelivered:
+    for good where the receiver says that it is gone, else to be tried again."""
+    url = urlsplit(notice.url)
+    host, tls = url.hostname or "", url.scheme == "https"
+    if not tls and not inside:
+        raise Undelivered("no_tls")
+    port = url.port or (443 if tls else 80)
+    address = _resolved(host, port, inside=inside)
+    try:
+        # The connection goes to the address that was looked at; the name is what the certificate must be for.
+        with _connected(address, port, host if tls else None) as connection:
+            status = _posted(connection, url, notice)
+    except (http.client.HTTPException, OSError):
+        raise Undelivered("unreachable") from None
+    if not 200 <= status < 300:
+        raise Undelivered(f"answered_{status}", final=status == GONE)
+
+
+@contextmanager
+def _connected(address: Address, port: int, name: str | None) -> Iterator[socket.socket]:
+    """A connection that is cut after DEADLINE_S, however busy the other side looks. name: of its certificate."""
+    with socket.create_connection((str(address), port), TIMEOUT_S) as plain:
+        if name is None:
+            yield from _until_the_deadline(plain)
+            return
+        context = ssl.create_default_context()
+        with context.wrap_socket(plain, server_hostname=name, do_handshake_on_connect=False) as secure:
+            yield from _until_the_deadline(secure)
+
+
+def _until_the_deadline(connection: socket.socket) -> Iterator[socket.socket]:
+    cut = threading.Timer(DEADLINE_S, connection.shutdown, [socket.SHUT_RDWR])
+    cut.start()
+    try:
+        if isinstance(connection, ssl.SSLSocket):
+            connection.do_handshake()
+        yield connection
+    finally:
+        cut.cancel()
+        cut.join()  # before the socket's number can be another's
+
+
+def _posted(connection: socket.socket, url: SplitResult, notice: Notice) -> int:
+    """The status of the answer; what else it says is not read."""
+    at = str(int(clock.now()))
+    headers = {
+        "Host": url.netloc,
+        "Content-Type": "application/json",
+        "User-Agent": "Idiolect",
+        "webhook-id": notice.id,
+        "webhook-timestamp": at,
+        "webhook-signature": signature(notice, at),
+    }
+    talk = http.client.HTTPConnection(url.hostname or "")
+    talk.sock = connection
+    talk.request("POST", f"{url.path or '/'}{'?' if url.query else ''}{url.query}", notice.body, headers)
+    answer = talk.getresponse()
+    answer.close()
+    return answer.status
+
+
+def signature(notice: Notice, at: str) -> str:
+    """Of a copy that is sent at this time, in whole seconds."""
+    key = base64.b64decode(notice.secret.removeprefix("whsec_"))
+    signed = b".".join((notice.id.encode(), at.encode(), notice.body))
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+
+
+def is_public(address: Address) -> bool:
+    """Whether this is a place that everybody can reach, and not one of ours, of this machine or of a provider."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if any(address in network for network in TRANSLATED):
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _resolved(host: str, port: int, *, inside: bool) -> Address:
+    """Where this name leads to now. One private address among them, and nothing is sent at all."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    except (OSError, ValueError):
+        raise Undelivered("unknown_name") from None
+    if not inside and not all(map(is_public, addresses)):
+        raise Undelivered("private_address")
+    return addresses[0]
