@@ -14,6 +14,7 @@ LIVE_STATES: tuple[RunState, ...] = ("queued", "leased", "running", "paused", "c
 CLAIMED_STATES: tuple[RunState, ...] = ("leased", "running", "committing")
 ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
+ConsoleRole = Literal["auditor", "operator", "owner"]  # each may do what those before it may
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
 
@@ -36,8 +37,17 @@ class User(Base):
     email: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]  # argon2id
     role: Mapped[Role] = mapped_column(String(16), default="writer")
+    console_role: Mapped[ConsoleRole | None] = mapped_column(
+        String(16)
+    )  # counts for administrators only: see `console`
     state: Mapped[UserState] = mapped_column(String(16), default="active")
     created_at: Mapped[float]
+
+    @property
+    def console(self) -> ConsoleRole | None:
+        """What the person is in the console; None: nothing. An administrator whom the release before made has no such
+        role yet and gets the least."""
+        return (self.console_role or "auditor") if self.role == "admin" else None
 
 
 class WebSession(Base):
@@ -306,6 +316,7 @@ __all__ = [
     "AuditEvent",
     "Base",
     "BlindTrial",
+    "ConsoleRole",
     "IdempotencyKey",
     "OutboxMessage",
     "PrefixVersion",

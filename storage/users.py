@@ -12,7 +12,7 @@ from storage import audit, clock, paging, passwords, prefixes, voices, web_sessi
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, ConsoleRole, Role, TuningRun, User, UserState
 from storage.store import Storage
 
 FIRST_VOICE = "My voice"
@@ -38,13 +38,14 @@ def sign_up(
 
 
 def account(*, email: str, password: str, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
-    """An account to `add`. Hashes its password, so make it before a transaction holds anything. Raises
-    InvalidAccount."""
+    """An account to `add`; an administrator's is an owner's. Hashes its password, so make it before a transaction holds
+    anything. Raises InvalidAccount."""
     return User(
         id=new_id("user"),
         email=_checked_email(email),
         password_hash=passwords.hashed(_checked_password(password), hasher),
         role=role,
+        console_role="owner" if role == "admin" else None,
         state="active",
         created_at=clock.now(),
     )
@@ -110,26 +111,26 @@ def list_users(session: Session, *, query: str = "", after: str | None = None, l
 
 
 def set_state(session: Session, user_id: str, state: UserState) -> User:
-    """Suspend (which ends every browser session) or let in again. Raises NotFound, Conflict for the last
-    administrator. The caller records who did it."""
+    """Suspend (which ends every browser session) or let in again. Raises NotFound, Conflict for the last owner. The
+    caller records who did it."""
     user = get_user(session, user_id)
     if state != "active":
-        _keep_one_administrator(session, user)
+        _keep_one_owner(session, user)
         web_sessions.end_all(session, user_id)
     user.state = state
     session.flush()
     return user
 
 
-def set_role(session: Session, user_id: str, role: Role) -> User:
-    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator and for
-    a suspended person who should become one. The caller records who did it."""
+def set_console_role(session: Session, user_id: str, role: ConsoleRole | None) -> User:
+    """Make somebody an administrator of this kind, or a writer (None) again. Raises NotFound, Conflict for the last
+    owner and for a suspended person who should become an administrator. The caller records who did it."""
     user = get_user(session, user_id)
-    if role == "admin" and user.state != "active":
+    if role is not None and user.state != "active":
         raise Conflict("This person is suspended: nothing was changed. Let them back in first.")
-    if role != "admin":
-        _keep_one_administrator(session, user)
-    user.role = role
+    if role != "owner":
+        _keep_one_owner(session, user)
+    user.role, user.console_role = "writer" if role is None else "admin", role
     session.flush()
     return user
 
@@ -144,12 +145,12 @@ def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> None:
 
     An erasure that was cut short is finished by calling it again. What stays is one audit event with the bare ids.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
-    administrator while there is any other account, since whoever held the set-up link could rule over it then.
+    owner while there is any other account, since whoever held the set-up link could rule over it then.
     """
     with storage.database.session() as session:
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
         if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
-            _keep_one_administrator(session, user)
+            _keep_one_owner(session, user)
         gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
         if gone:
             audit.record(session, ERASED, actor_id=actor_id, subject_id=user_id)
@@ -173,14 +174,15 @@ def finish_erasures(storage: Storage) -> int:
     return len(half_gone)
 
 
-def _keep_one_administrator(session: Session, user: User) -> None:
-    if user.role != "admin" or user.state != "active":
+def _keep_one_owner(session: Session, user: User) -> None:
+    if user.console != "owner" or user.state != "active":
         return
-    active = select(User.id).where(User.role == "admin", User.state == "active").order_by(User.id)
+    owners = (User.role == "admin", User.console_role == "owner", User.state == "active")
+    active = select(User.id).where(*owners).order_by(User.id)
     if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
         raise Conflict(
-            "This is the only active administrator, and there must be one: nothing was changed. "
-            "Make somebody else an administrator first, on their page in the console."
+            "This is the only active owner, and there must be one: nothing was changed. "
+            "Make somebody else an owner first, on their page in the console."
         )
 
 
@@ -218,7 +220,7 @@ __all__ = [
     "get_user",
     "has_admin",
     "list_users",
-    "set_role",
+    "set_console_role",
     "set_state",
     "sign_up",
     "verify_password",

@@ -3,6 +3,7 @@
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
+from app.admin.gate import needs
 from app.web.session import storage
 from storage import audit as audit_store
 
@@ -11,6 +12,7 @@ PAGE = 100
 
 
 @audit.get("")
+@needs("auditor")
 def index() -> ResponseReturnValue:
     """A page of events: of one action, by one person, on one person or run, as the address says."""
     chosen = {name: request.args.get(name, "").strip() for name in ("action", "by", "on")}

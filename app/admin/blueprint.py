@@ -1,4 +1,4 @@
-"""The administrators' console at /admin: one blueprint a page group, all behind the same door.
+"""The administrators' console at /admin: one blueprint a page group, all behind the same door (app.admin.gate).
 
 Whoever is signed in and no administrator is answered 404, as if nothing were here. The console shows ids, states,
 sizes and figures, and no one's text. It knows storage and the session of the web role, and never loads torch.
@@ -8,10 +8,8 @@ import hashlib
 from pathlib import Path
 
 from flask import Blueprint, Response, request, url_for
-from werkzeug.wrappers import Response as AnyResponse
 
-from app.admin import audit, base_models, cache, overview, runs, users, workers
-from app.web import session
+from app.admin import audit, base_models, cache, gate, overview, runs, users, workers
 
 STYLE_SHEET = Path(__file__).parent / "static" / "admin.css"
 STYLE_VERSION = hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:10]
@@ -29,10 +27,8 @@ for pages in (
     admin.register_blueprint(pages)
 
 
-@admin.before_request
-def only_administrators() -> AnyResponse | None:
-    """The one door."""
-    return session.admin_required()
+admin.before_request(gate.door)
+admin.add_app_template_global(gate.can)
 
 
 @admin.after_request

@@ -4,12 +4,14 @@ process holds in its own memory is not known here."""
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
+from app.admin.gate import needs
 from app.web.session import storage
 
 cache = Blueprint("cache", __name__, url_prefix="/cache")
 
 
 @cache.get("")
+@needs("auditor")
 def show() -> ResponseReturnValue:
     """Its figures. Keys and values are never listed."""
     bundle = storage()

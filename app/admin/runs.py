@@ -3,6 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.admin.gate import needs
 from app.web import run_report
 from app.web.session import me, storage
 from storage import clock, tuning_runs, users
@@ -17,6 +18,7 @@ CHOICES = (("", "all"), *((state, state) for state in STATES))
 
 
 @runs.get("")
+@needs("auditor")
 def index() -> ResponseReturnValue:
     """Everybody's runs, newest first, in one state when `state` is given."""
     asked, after = request.args.get("state", ""), request.args.get("after")
@@ -37,6 +39,7 @@ def index() -> ResponseReturnValue:
 
 
 @runs.get("/<run_id>")
+@needs("auditor")
 def show(run_id: str) -> ResponseReturnValue:
     """One run: its state, figures, curve and log. The log speaks of steps and losses, never of what was written."""
     with storage().database.reading() as session:
@@ -47,6 +50,7 @@ def show(run_id: str) -> ResponseReturnValue:
 
 
 @runs.post("/<run_id>/cancel")
+@needs("operator")
 def cancel(run_id: str) -> ResponseReturnValue:
     """Stop a run: at once while it waits, after the worker's present step otherwise."""
     try:
@@ -59,6 +63,7 @@ def cancel(run_id: str) -> ResponseReturnValue:
 
 
 @runs.post("/<run_id>/retry")
+@needs("operator")
 def retry(run_id: str) -> ResponseReturnValue:
     """A new run of the same voice. Kept when the queue can't be reached: a timer sends it later."""
     try:

@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.admin import health
+from app.admin.gate import needs
 from app.admin.ordering import Key, Order
 from app.web.session import me, storage
 from storage import audit, clock
@@ -22,6 +23,7 @@ COLUMNS: Mapping[str, Key[WorkerHeartbeat]] = {
 
 
 @workers.get("")
+@needs("auditor")
 def index() -> ResponseReturnValue:
     """Workers as a table, the queue as figures."""
     order = Order.read(request.args.get("sort", ""), COLUMNS, default="name")
@@ -39,6 +41,7 @@ def index() -> ResponseReturnValue:
 
 
 @workers.post("/<path:name>/forget")
+@needs("operator")
 def forget(name: str) -> ResponseReturnValue:
     """Take a worker that will not come back off the list. One that lives is back at its next sign of life."""
     with storage().database.session() as session:

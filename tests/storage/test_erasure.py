@@ -207,10 +207,10 @@ def test_a_backup_of_the_data_holds_no_key_and_brings_nothing_back(sqlite_storag
         Storage.open(replace(sqlite_storage.config, key_store_url=f"sqlite:///{tmp_path / 'new.db'}"))
 
 
-def test_the_last_active_administrator_is_erased_only_when_nobody_else_is_left(storage: Storage) -> None:
+def test_the_last_active_owner_is_erased_only_when_nobody_else_is_left(storage: Storage) -> None:
     chief, writer = factories.make_user(storage, role="admin"), factories.make_user(storage)
     run = factories.make_run(storage, chief, factories.first_voice(storage, chief))
-    with pytest.raises(Conflict, match="only active administrator"):
+    with pytest.raises(Conflict, match="only active owner"):
         users.erase_user(storage, chief.id, chief.id)
     with storage.database.session() as session:
         assert tuning_runs.get_run(session, chief.id, run.id).state == "queued"
