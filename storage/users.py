@@ -71,8 +71,7 @@ def verify_password(
 
     Ends the transaction before it measures: hashing takes long, and would hold SQLite's lock.
     """
-    address = _normal_email(email)
-    user = session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
+    user = find_by_email(session, email)
     session.commit()
     if not passwords.is_right(user.password_hash if user else None, password[: MAX_PASSWORD_CHARS + 1], hasher):
         return None
@@ -96,6 +95,12 @@ def get_user(session: Session, user_id: str) -> User:
     if user is None:
         raise NotFound("no such user")
     return user
+
+
+def find_by_email(session: Session, email: str) -> User | None:
+    """The account with this address, however it is spelled."""
+    address = _normal_email(email)
+    return session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
 
 
 def list_users(session: Session, *, query: str = "", after: str | None = None, limit: int = 50) -> list[User]:
@@ -216,6 +221,7 @@ __all__ = [
     "add",
     "change_password",
     "erase_user",
+    "find_by_email",
     "finish_erasures",
     "get_user",
     "has_admin",

@@ -7,7 +7,14 @@ from app.admin import gate
 from storage.models import ConsoleRole
 from tests.app.web.browser import Browser, Person
 
-ARGUMENTS = {"user_id": "user-x", "run_id": "run-x", "key_id": "key-x", "filename": "admin.css", "name": "celery@x"}
+ARGUMENTS = {
+    "user_id": "user-x",
+    "run_id": "run-x",
+    "key_id": "key-x",
+    "filename": "admin.css",
+    "name": "celery@x",
+    "form": "csv",
+}
 
 
 # What each page and action takes. A new one has to be added here by hand, so that nobody gains a power unseen.
@@ -31,6 +38,7 @@ LEAST: dict[str, ConsoleRole] = {
     "base_models.index": "auditor",
     "base_models.retrain": "operator",
     "audit.index": "auditor",
+    "audit.export": "auditor",
 }
 
 

@@ -1,0 +1,52 @@
+"""What administrators need: roles, and an audit trail that only grows.
+
+It works with the release before it still running: that one does not read the new column. Whom it makes an administrator
+meanwhile may look and change nothing until an owner says more; whom it makes a writer is one. It only ever adds to the
+audit trail.
+
+Revision: 0011, after 0010. Made 2026-11-26 05:14:20.118034.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+
+revision: str = "0011"
+down_revision: str | None = "0010"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+GROWS_ONLY = "the audit trail is append only"
+
+
+def upgrade() -> None:
+    """Forwards."""
+    op.add_column("users", sa.Column("console_role", sa.String(length=16), nullable=True))
+    op.execute("UPDATE users SET console_role = 'owner' WHERE role = 'admin'")
+    if op.get_bind().dialect.name == "sqlite":
+        for deed in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_events_no_{deed.lower()} BEFORE {deed} ON audit_events "
+                f"BEGIN SELECT RAISE(ABORT, '{GROWS_ONLY}'); END"
+            )
+    else:
+        op.execute(
+            "CREATE FUNCTION audit_events_grow_only() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{GROWS_ONLY}'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_events_grow_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_events "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_events_grow_only()"
+        )
+
+
+def downgrade() -> None:
+    """Back to what the release before it knows."""
+    if op.get_bind().dialect.name == "sqlite":
+        for deed in ("update", "delete"):
+            op.execute(f"DROP TRIGGER audit_events_no_{deed}")
+    else:
+        op.execute("DROP TRIGGER audit_events_grow_only ON audit_events")
+        op.execute("DROP FUNCTION audit_events_grow_only()")
+    op.drop_column("users", "console_role")
