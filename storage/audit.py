@@ -14,7 +14,7 @@ def record(
     session: Session, action: str, *, actor_id: str | None = None, subject_id: str | None = None, **detail: Any
 ) -> AuditEvent:
     """Write one event in the caller's transaction. action: "noun.verb_in_the_past"; actor None: the platform itself.
-    detail: ids, states and numbers only."""
+    detail: ids, states, numbers, and a reason that an administrator gave."""
     event = AuditEvent(at=clock.now(), actor_id=actor_id, action=action, subject_id=subject_id, detail=detail)
     session.add(event)
     session.flush()

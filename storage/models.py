@@ -295,8 +295,19 @@ class WorkerHeartbeat(Base):
     run_id: Mapped[str | None]
 
 
+class Maintenance(Base):
+    """At most one row, of id 1: while it is there, no worker takes a run up."""
+
+    __tablename__ = "maintenance"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    since: Mapped[float]
+    reason: Mapped[str]  # one line, shown to everybody
+    actor_id: Mapped[str]
+
+
 class AuditEvent(Base):
-    """Who did what to whom. Append only; outlives the people it names, and never holds their text or address."""
+    """Who did what to whom. Append only; outlives the people it names, and never holds their text or address, but ids,
+    states, numbers and the reasons that administrators gave."""
 
     __tablename__ = "audit_events"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -318,6 +329,7 @@ __all__ = [
     "BlindTrial",
     "ConsoleRole",
     "IdempotencyKey",
+    "Maintenance",
     "OutboxMessage",
     "PrefixVersion",
     "RegisteredBaseModel",

@@ -9,12 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Update, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, outbox
 from storage.errors import LostLease, RunCancelled, RunPaused
-from storage.models import CLAIMED_STATES, TuningCheckpoint, TuningEvent, TuningRun
+from storage.models import CLAIMED_STATES, Maintenance, TuningCheckpoint, TuningEvent, TuningRun
 
 EndState = Literal["succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]
@@ -39,7 +39,8 @@ class Claim:
 
 
 def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
-    """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do.
+    """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do, or
+    maintenance keeps it waiting.
 
     A run that was cancelled meanwhile ends here, one to be paused is put aside, and one claimed more than max_attempts
     times ends as failed.
@@ -48,7 +49,7 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
     expired = and_(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
     taken = session.execute(
         _quietly(update(TuningRun))
-        .where(TuningRun.id == run_id, or_(TuningRun.state == "queued", expired))
+        .where(TuningRun.id == run_id, or_(TuningRun.state == "queued", expired), ~exists().select_from(Maintenance))
         .values(
             state="leased",
             fence=TuningRun.fence + 1,

@@ -16,7 +16,7 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import clock, idempotency, outbox, run_claims, schema, tuning_runs, usage, workers
+from storage import clock, idempotency, maintenance, outbox, run_claims, schema, tuning_runs, usage, workers
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.models import CLAIMED_STATES
@@ -74,9 +74,10 @@ class Sweeper:
             try:
                 run_id, waiting = self._beat(), queue_length()
                 self._expire_leases()
-                if waiting == 0:
-                    self._remind()
-                self._empty_outbox()
+                if not self._is_maintained():
+                    if waiting == 0:
+                        self._remind()
+                    self._empty_outbox()
                 self._watch(waiting, run_id)
                 self._tidy()
             except (SQLAlchemyError, StorageError) as away:
@@ -102,6 +103,11 @@ class Sweeper:
             expired = run_claims.expire_leases(session)
         for run_id in expired:
             logger.warning("run %s: its worker went silent, so it is queued again", run_id)
+
+    def _is_maintained(self) -> bool:
+        """Whether no run may be taken up, so that none need be announced; the end of maintenance announces them all."""
+        with self._storage.database.reading() as session:
+            return maintenance.current(session) is not None
 
     def _remind(self) -> None:
         with self._storage.database.session() as session:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from storage import base_models, clock, overview, tuning_runs, workers
-from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, RunState, TuningRun
+from storage import base_models, clock, maintenance, overview, tuning_runs, workers
+from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, Maintenance, RunState, TuningRun
 from storage.overview import Overview
 from storage.redis_cache import CacheFigures
 from storage.store import Storage
@@ -35,6 +35,7 @@ class Health:
     base_model: str | None
     stuck: int  # runs whose worker has let the lease run out
     failed_lately: int  # within LATELY_S
+    maintenance: Maintenance | None
 
     @property
     def queued(self) -> int:
@@ -88,6 +89,7 @@ def look(storage: Storage) -> Health:
             workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
             base_model=current.name if current else None,
             stuck=sum((run.lease_until or now) < now for state in CLAIMED_STATES for run in _newest(session, state)),
+            maintenance=maintenance.current(session),
             failed_lately=sum((run.finished_at or 0.0) > now - LATELY_S for run in _newest(session, "failed")),
         )
 

@@ -1,8 +1,8 @@
-"""What administrators need: roles, and an audit trail that only grows.
+"""What administrators need: roles, an audit trail that only grows, and maintenance.
 
 It works with the release before it still running: that one does not read the new column. Whom it makes an administrator
 meanwhile may look and change nothing until an owner says more; whom it makes a writer is one. It only ever adds to the
-audit trail.
+audit trail. Its workers know nothing of maintenance, and take runs up while it is on.
 
 Revision: 0011, after 0010. Made 2026-11-26 05:14:20.118034.
 """
@@ -24,6 +24,14 @@ def upgrade() -> None:
     """Forwards."""
     op.add_column("users", sa.Column("console_role", sa.String(length=16), nullable=True))
     op.execute("UPDATE users SET console_role = 'owner' WHERE role = 'admin'")
+    op.create_table(
+        "maintenance",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("reason", sa.String(length=255), nullable=False),
+        sa.Column("actor_id", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     if op.get_bind().dialect.name == "sqlite":
         for deed in ("UPDATE", "DELETE"):
             op.execute(
@@ -49,4 +57,5 @@ def downgrade() -> None:
     else:
         op.execute("DROP TRIGGER audit_events_grow_only ON audit_events")
         op.execute("DROP FUNCTION audit_events_grow_only()")
+    op.drop_table("maintenance")
     op.drop_column("users", "console_role")

@@ -34,6 +34,8 @@ LEAST: dict[str, ConsoleRole] = {
     "runs.retry": "operator",
     "workers.index": "auditor",
     "workers.forget": "operator",
+    "workers.begin_maintenance": "operator",
+    "workers.end_maintenance": "operator",
     "cache.show": "auditor",
     "base_models.index": "auditor",
     "base_models.retrain": "operator",
