@@ -50,6 +50,18 @@ class User(Base):
         return (self.console_role or "auditor") if self.role == "admin" else None
 
 
+class UserQuota(Base):
+    """What an owner has set for one person in place of storage.quotas' defaults; None: the default, 0: no bound."""
+
+    __tablename__ = "user_quotas"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    voices: Mapped[int | None]
+    samples: Mapped[int | None]
+    stored_mb: Mapped[int | None]
+    runs: Mapped[int | None]
+    tokens_per_day: Mapped[int | None]
+
+
 class WebSession(Base):
     """One signed-in browser. The cookie holds the token; here is its SHA-256."""
 
@@ -341,6 +353,7 @@ __all__ = [
     "TuningRun",
     "Upload",
     "User",
+    "UserQuota",
     "UserState",
     "Voice",
     "WebSession",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import and_, delete, literal, or_, select, tuple_
+from sqlalchemy import and_, delete, func, literal, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -66,6 +66,12 @@ def list_usage(
         later = tuple_(ApiUsage.key_id, ApiUsage.model) > tuple_(literal(after.key_id), literal(after.model))
         wanted = wanted.where(or_(ApiUsage.day < after.day, and_(ApiUsage.day == after.day, later)))
     return list(session.scalars(wanted.order_by(ApiUsage.day.desc(), ApiUsage.key_id, ApiUsage.model).limit(limit)))
+
+
+def tokens_of_today(session: Session, user_id: str) -> int:
+    """Tokens that the person had read and written today, as far as they have been written down."""
+    tokens = func.coalesce(func.sum(ApiUsage.prompt_tokens + ApiUsage.completion_tokens), 0)
+    return int(session.scalar(select(tokens).where(ApiUsage.user_id == user_id, ApiUsage.day == today())) or 0)
 
 
 def forget_old(session: Session) -> None:

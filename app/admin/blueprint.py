@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, url_for
 
-from app.admin import audit, base_models, cache, gate, overview, runs, users, workers
+from app.admin import audit, base_models, cache, gate, overview, quotas, runs, users, workers
 
 STYLE_SHEET = Path(__file__).parent / "static" / "admin.css"
 STYLE_VERSION = hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:10]
@@ -18,6 +18,7 @@ admin = Blueprint("admin", __name__, url_prefix="/admin", template_folder="templ
 for pages in (
     overview.overview,
     users.users,
+    quotas.quotas,
     runs.runs,
     workers.workers,
     cache.cache,

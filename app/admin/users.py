@@ -6,8 +6,9 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from app.admin.gate import ROLES, SAYS, needs
+from app.web.limits import LABELS
 from app.web.session import me, storage
-from storage import api_keys, audit, overview, tuning_runs, usage, voices
+from storage import api_keys, audit, overview, quotas, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
 from storage.models import ConsoleRole, User, UserState
@@ -45,6 +46,7 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
     with storage().database.reading() as session:
         shown: dict[str, Any] = {
             "user": user_store.get_user(session, user_id),
+            "standings": quotas.standings(session, user_id),
             "holdings": overview.read_holdings(session, user_id),
             "keys": [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, user_id)],
             "used": usage.list_usage(session, user_id, days=USAGE_DAYS, limit=USAGE_LINES),
@@ -60,6 +62,7 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
         "admin/user.html",
         **shown,
         key_names=names,
+        labels=LABELS,
         usage_days=USAGE_DAYS,
         usage_lines=USAGE_LINES,
         roles=(WRITER, *ROLES),

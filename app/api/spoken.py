@@ -22,6 +22,7 @@ from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
 from app.api.token_limits import tokens_for
+from app.api.token_quota import refuse_beyond_the_day
 from app.api.usage_meter import Tally
 from app.callers import hung_up
 from app.generation.errors import PromptTooLong, TooManyAtOnce
@@ -116,6 +117,7 @@ def speak(
         base = services().base
         prompt = read_prompt(base)
         most = _most_tokens(base, len(prompt), wish, max_tokens)
+        refuse_beyond_the_day(services().storage.database, services().meter, caller().user_id)
         held.enter_context(tokens_for(services().token_limit, caller().user_id, most, g.tally))
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)

@@ -49,6 +49,13 @@ class UsageMeter:
                 self._timer.daemon = True
                 self._timer.start()
 
+    def uncounted(self, user_id: str) -> int:
+        """Tokens of today that are counted for this person and not written down yet."""
+        today = usage.today()
+        with self._lock:
+            mine = [used for place, used in self._counted.items() if (place.user_id, place.day) == (user_id, today)]
+        return sum(used.prompt_tokens + used.completion_tokens for used in mine)
+
     def flush(self) -> None:
         """Write everything down. Where the database is away it is kept, and tried again after the next request."""
         with self._lock:

@@ -21,6 +21,7 @@ from app.web import (
     gateway,
     headers,
     intake,
+    limits,
     samples,
     session,
     settings,
@@ -39,6 +40,7 @@ from tuning.errors import TuningError
 PAGES = (
     accounts.accounts,
     settings.settings,
+    limits.limits,
     voices.voices,
     intake.intake,
     samples.samples,

@@ -20,6 +20,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def amount(value: float) -> str:
+    """1840 -> '1,840', 0.25 -> '0.25': as many places as tell something."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if value < 10 else f"{value:,.1f}".removesuffix(".0")
+
+
 def bits(value: float | None) -> str:
     """A loss in bits per character, to three places; a dash when it was not measured."""
     return "–" if value is None else f"{value:.3f}"
@@ -101,7 +106,7 @@ def figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 def install(app: Flask) -> None:
     """Give templates these as filters and functions."""
-    for show in (number, bits, percent, ordinal, duration, when, day, size, sentence):
+    for show in (number, amount, bits, percent, ordinal, duration, when, day, size, sentence):
         app.add_template_filter(show)
     for make in (plural, preview, excerpt, figure):
         app.add_template_global(make)

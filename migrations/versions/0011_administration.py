@@ -1,8 +1,8 @@
-"""What administrators need: roles, an audit trail that only grows, and maintenance.
+"""What administrators need: roles, quotas, maintenance, and an audit trail that only grows.
 
 It works with the release before it still running: that one does not read the new column. Whom it makes an administrator
 meanwhile may look and change nothing until an owner says more; whom it makes a writer is one. It only ever adds to the
-audit trail. Its workers know nothing of maintenance, and take runs up while it is on.
+audit trail. Its workers know nothing of maintenance, and take runs up while it is on; nor does it heed quotas.
 
 Revision: 0011, after 0010. Made 2026-11-26 05:14:20.118034.
 """
@@ -24,6 +24,17 @@ def upgrade() -> None:
     """Forwards."""
     op.add_column("users", sa.Column("console_role", sa.String(length=16), nullable=True))
     op.execute("UPDATE users SET console_role = 'owner' WHERE role = 'admin'")
+    op.create_table(
+        "user_quotas",
+        sa.Column("user_id", sa.String(length=255), nullable=False),
+        sa.Column("voices", sa.Integer(), nullable=True),
+        sa.Column("samples", sa.Integer(), nullable=True),
+        sa.Column("stored_mb", sa.Integer(), nullable=True),
+        sa.Column("runs", sa.Integer(), nullable=True),
+        sa.Column("tokens_per_day", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
     op.create_table(
         "maintenance",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -58,4 +69,5 @@ def downgrade() -> None:
         op.execute("DROP TRIGGER audit_events_grow_only ON audit_events")
         op.execute("DROP FUNCTION audit_events_grow_only()")
     op.drop_table("maintenance")
+    op.drop_table("user_quotas")
     op.drop_column("users", "console_role")

@@ -17,6 +17,7 @@ from storage import (
     idempotency,
     outbox,
     prefixes,
+    quotas,
     reports,
     run_claims,
     samples,
@@ -58,6 +59,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
         usage.add(session, {usage.Place(user.id, usage.today(), "key-1", "voice-1"): usage.Counts(1)})
         trials.begin_trial(session, user.id, voice.id, against=None)
+        quotas.set_own(session, user.id, {"voices": 7}, "user-chief")
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice
 

@@ -28,6 +28,8 @@ LEAST: dict[str, ConsoleRole] = {
     "users.revoke_key": "operator",
     "users.set_role": "owner",
     "users.erase": "owner",
+    "quotas.edit": "owner",
+    "quotas.change": "owner",
     "runs.index": "auditor",
     "runs.show": "auditor",
     "runs.cancel": "operator",
