@@ -1,7 +1,8 @@
 """The administrators' console at /admin: one blueprint a page group, all behind the same door (app.admin.gate).
 
 Whoever is signed in and no administrator is answered 404, as if nothing were here. The console shows ids, states,
-sizes and figures, and no one's text. It knows storage and the session of the web role, and never loads torch.
+sizes and figures, and no one's text but on the one page that takes a reason (app.admin.reading). It knows storage and
+the session of the web role, and never loads torch.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, url_for
 
-from app.admin import audit, base_models, cache, gate, overview, quotas, runs, users, workers
+from app.admin import audit, base_models, cache, gate, overview, quotas, reading, runs, users, workers
 
 STYLE_SHEET = Path(__file__).parent / "static" / "admin.css"
 STYLE_VERSION = hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:10]
@@ -19,6 +20,7 @@ for pages in (
     overview.overview,
     users.users,
     quotas.quotas,
+    reading.reading,
     runs.runs,
     workers.workers,
     cache.cache,

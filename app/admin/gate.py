@@ -15,7 +15,7 @@ STATIC = "admin.static"
 SAYS: dict[ConsoleRole, str] = {
     "auditor": "looks at everything and changes nothing",
     "operator": "also cares for runs, workers and cache, revokes keys and suspends writers",
-    "owner": "also erases people and says who is what here",
+    "owner": "also says who is what here, sets quotas, erases people, and can read a sample where a reason is given",
 }
 _LEAST = "console_role"
 

@@ -22,6 +22,7 @@ from app.web import (
     headers,
     intake,
     limits,
+    readings,
     samples,
     session,
     settings,
@@ -41,6 +42,7 @@ PAGES = (
     accounts.accounts,
     settings.settings,
     limits.limits,
+    readings.readings,
     voices.voices,
     intake.intake,
     samples.samples,
@@ -92,7 +94,7 @@ def build(config: AppConfig, storage: Storage) -> Flask:
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)
-    for room in (assets, errors, formats, tuning):
+    for room in (assets, errors, formats, readings, tuning):
         room.install(app)
     headers.install(app, https=https)
     gateway.install(app, config)

@@ -30,6 +30,8 @@ LEAST: dict[str, ConsoleRole] = {
     "users.erase": "owner",
     "quotas.edit": "owner",
     "quotas.change": "owner",
+    "reading.choose": "owner",
+    "reading.read": "owner",
     "runs.index": "auditor",
     "runs.show": "auditor",
     "runs.cancel": "operator",
