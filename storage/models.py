@@ -183,6 +183,7 @@ class TuningRun(Base):
     worker: Mapped[str | None]
     sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
     continues_version: Mapped[int | None]  # of the voice; None: it starts anew. Decided by its first worker
+    base_fingerprint: Mapped[str | None]  # of the model that its newest worker trains it on; None: not begun yet
     seed: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(default=0)
     max_steps: Mapped[int] = mapped_column(default=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, url_for
 
-from app.admin import audit, base_models, cache, gate, overview, quotas, reading, runs, users, workers
+from app.admin import audit, base_models, cache, failures, gate, overview, quotas, reading, runs, users, workers
 
 STYLE_SHEET = Path(__file__).parent / "static" / "admin.css"
 STYLE_VERSION = hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:10]
@@ -22,6 +22,7 @@ for pages in (
     quotas.quotas,
     reading.reading,
     runs.runs,
+    failures.failures,
     workers.workers,
     cache.cache,
     base_models.base_models,

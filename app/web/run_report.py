@@ -23,6 +23,7 @@ class RunReport:
     last: dict[str, Any]  # the newest metrics event's data, or empty
     curve: Curve | None
     messages: tuple[TuningEvent, ...]
+    metrics: tuple[dict[str, Any], ...] = ()  # oldest first
     held: str | None = None  # it waits for the end of maintenance, for this reason
 
     @property
@@ -62,6 +63,7 @@ def report(session: Session, user_id: str, run_id: str) -> RunReport:
         last=metrics[-1] if metrics else {},
         curve=draw(metrics, run.step if ended else run.max_steps),
         messages=tuple(event for event in events if event.type == "message"),
+        metrics=tuple(metrics),
         held=_held(session, run),
     )
 

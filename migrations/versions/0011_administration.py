@@ -1,4 +1,4 @@
-"""What administrators need: roles, quotas, maintenance, and an audit trail that only grows.
+"""What administrators need: roles, quotas, maintenance, runs by base model, and an audit trail that only grows.
 
 It works with the release before it still running: that one does not read the new column. Whom it makes an administrator
 meanwhile may look and change nothing until an owner says more; whom it makes a writer is one. It only ever adds to the
@@ -24,6 +24,11 @@ def upgrade() -> None:
     """Forwards."""
     op.add_column("users", sa.Column("console_role", sa.String(length=16), nullable=True))
     op.execute("UPDATE users SET console_role = 'owner' WHERE role = 'admin'")
+    op.add_column("tuning_runs", sa.Column("base_fingerprint", sa.String(length=255), nullable=True))
+    op.execute(
+        "UPDATE tuning_runs SET base_fingerprint = "
+        "(SELECT base_fingerprint FROM prefix_versions WHERE prefix_versions.run_id = tuning_runs.id)"
+    )
     op.create_table(
         "user_quotas",
         sa.Column("user_id", sa.String(length=255), nullable=False),
@@ -70,4 +75,5 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION audit_events_grow_only()")
     op.drop_table("maintenance")
     op.drop_table("user_quotas")
+    op.drop_column("tuning_runs", "base_fingerprint")
     op.drop_column("users", "console_role")

@@ -36,6 +36,8 @@ LEAST: dict[str, ConsoleRole] = {
     "runs.show": "auditor",
     "runs.cancel": "operator",
     "runs.retry": "operator",
+    "runs.rescue": "operator",
+    "failures.index": "auditor",
     "workers.index": "auditor",
     "workers.forget": "operator",
     "workers.begin_maintenance": "operator",
