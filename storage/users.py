@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Literal
 
 from argon2 import PasswordHasher
 from sqlalchemy import delete, select
@@ -15,6 +16,7 @@ from storage.keys import KeyStore
 from storage.models import AuditEvent, ConsoleRole, Role, TuningRun, User, UserState
 from storage.store import Storage
 
+Only = Literal["suspended", "administrators"]
 FIRST_VOICE = "My voice"
 ERASED = "user.erased"
 MIN_PASSWORD_CHARS = 10
@@ -103,9 +105,13 @@ def find_by_email(session: Session, email: str) -> User | None:
     return session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
 
 
-def list_users(session: Session, *, query: str = "", after: str | None = None, limit: int = 50) -> list[User]:
+def list_users(
+    session: Session, *, query: str = "", only: Only | None = None, after: str | None = None, limit: int = 50
+) -> list[User]:
     """Newest first, by part of the address or the id; `after` is the last id of the page before (else NotFound)."""
     wanted = select(User)
+    if only is not None:
+        wanted = wanted.where(User.state == "suspended" if only == "suspended" else User.role == "admin")
     if query.strip():
         part = "".join(filter(str.isprintable, query)).strip().lower()
         wanted = wanted.where(User.email.contains(part, autoescape=True) | (User.id == part))
@@ -217,6 +223,7 @@ def _checked_password(password: str) -> str:
 __all__ = [
     "FIRST_VOICE",
     "InvalidAccount",
+    "Only",
     "account",
     "add",
     "change_password",

@@ -10,7 +10,21 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request, url_for
 
-from app.admin import audit, base_models, cache, failures, gate, overview, quotas, reading, runs, users, workers
+from app.admin import (
+    audit,
+    base_models,
+    cache,
+    failures,
+    gate,
+    keys,
+    overview,
+    quotas,
+    reading,
+    runs,
+    space,
+    users,
+    workers,
+)
 
 STYLE_SHEET = Path(__file__).parent / "static" / "admin.css"
 STYLE_VERSION = hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:10]
@@ -21,11 +35,13 @@ for pages in (
     users.users,
     quotas.quotas,
     reading.reading,
+    keys.keys,
     runs.runs,
     failures.failures,
     workers.workers,
     cache.cache,
     base_models.base_models,
+    space.space,
     audit.audit,
 ):
     admin.register_blueprint(pages)

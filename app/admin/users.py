@@ -1,6 +1,6 @@
 """Users: find one, see their keys' metadata, voices and runs; suspend, let back in, say what they are here, erase."""
 
-from typing import Any
+from typing import Any, get_args
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -18,6 +18,7 @@ PAGE = 50
 NEWEST_RUNS = 10
 USAGE_DAYS = 30
 USAGE_LINES = 60
+ONLY: tuple[user_store.Only, ...] = get_args(user_store.Only)
 WRITER = "writer"
 NEWS: dict[UserState, str] = {
     "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
@@ -33,10 +34,19 @@ AN_OWNERS_TO_DO = "This person has a role in the console, so an owner has to do 
 def index() -> ResponseReturnValue:
     """Everybody, newest first, or whoever's address or id holds what was searched for."""
     query, after = request.args.get("q", "").strip(), request.args.get("after")
+    asked = request.args.get("which", "")
+    only = next((choice for choice in ONLY if choice == asked), None)
     with storage().database.reading() as session:
-        found = user_store.list_users(session, query=query, after=after, limit=PAGE + 1)
-    more = found[PAGE - 1].id if len(found) > PAGE else None
-    return render_template("admin/users.html", users=found[:PAGE], query=query, more=more, first=after is None)
+        found = user_store.list_users(session, query=query, only=only, after=after, limit=PAGE + 1)
+    return render_template(
+        "admin/users.html",
+        users=found[:PAGE],
+        query=query,
+        only=only or "",
+        choices=(("", "everybody"), *((choice, choice) for choice in ONLY)),
+        more=found[PAGE - 1].id if len(found) > PAGE else None,
+        first=after is None,
+    )
 
 
 @users.get("/<user_id>")
