@@ -102,6 +102,16 @@ class ApiUsage(Base):
     completion_tokens: Mapped[int] = mapped_column(BigInteger)
 
 
+class ApiLatency(Base):
+    """How many answers of the API took at most so long, in one hour. Nobody's in particular."""
+
+    __tablename__ = "api_latency"
+    hour: Mapped[str] = mapped_column(String(13), primary_key=True)  # "2026-11-26T05", UTC
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # of storage.latency.Kind
+    upto_ms: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    answers: Mapped[int] = mapped_column(BigInteger)
+
+
 class IdempotencyKey(Base):
     """A name that a caller gave to one request, so that asking again does nothing again. Both names are HMACs under the
     owner's key; the answer is sealed."""
@@ -336,6 +346,7 @@ __all__ = [
     "ENDED_STATES",
     "LIVE_STATES",
     "ApiKey",
+    "ApiLatency",
     "ApiUsage",
     "AuditEvent",
     "Base",

@@ -16,7 +16,7 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from storage import clock, idempotency, maintenance, outbox, run_claims, schema, tuning_runs, usage, workers
+from storage import clock, idempotency, latency, maintenance, outbox, run_claims, schema, tuning_runs, usage, workers
 from storage.config import StorageConfig
 from storage.errors import StorageError
 from storage.models import CLAIMED_STATES
@@ -134,6 +134,7 @@ class Sweeper:
         with self._storage.database.session() as session:
             idempotency.forget_expired(session)
             usage.forget_old(session)
+            latency.forget_old(session)
         self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:

@@ -22,6 +22,7 @@ from app.admin import (
     reading,
     runs,
     space,
+    usage,
     users,
     workers,
 )
@@ -42,6 +43,7 @@ for pages in (
     cache.cache,
     base_models.base_models,
     space.space,
+    usage.usage,
     audit.audit,
 ):
     admin.register_blueprint(pages)

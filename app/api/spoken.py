@@ -125,7 +125,9 @@ def speak(
         note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength, prefix_from=speaker.origin)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
         g.tally.model, g.tally.prompt_tokens = speaker.voice_id or speaker.model, len(prompt)
-        text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
+        text = TextStream(
+            _Listened(stream, request.environ, g.tally), base.tokenizer, wish.stops, prompt, wish.num_answers
+        )
         held.callback(_tell, g.tally, text)
         token_texts = services().token_texts if wish.num_logprobs is not None else None
         answer = kind(text, len(prompt), speaker, token_texts)
@@ -181,9 +183,10 @@ def _headed(response: Response, speaker: Speaker) -> Response:
 class _Listened:
     """A stream's tokens for as long as the caller is there to read them."""
 
-    def __init__(self, stream: GenerationStream, environ: dict[str, Any]) -> None:
+    def __init__(self, stream: GenerationStream, environ: dict[str, Any], tally: Tally) -> None:
         self._stream = stream
         self._environ = environ
+        self._tally = tally
 
     def __iter__(self) -> Iterator[Token]:
         while not self._stream.ended:
@@ -192,6 +195,7 @@ class _Listened:
                 self.cancel()
                 return
             if token is not None:
+                self._tally.speaks()
                 yield token
 
     def cancel(self) -> None:

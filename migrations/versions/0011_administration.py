@@ -1,4 +1,5 @@
-"""What administrators need: roles, quotas, maintenance, runs by base model, and an audit trail that only grows.
+"""What administrators need: roles, quotas, maintenance, runs by base model, how long the API takes, and an audit trail
+that only grows.
 
 It works with the release before it still running: that one does not read the new column. Whom it makes an administrator
 meanwhile may look and change nothing until an owner says more; whom it makes a writer is one. It only ever adds to the
@@ -41,6 +42,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id"),
     )
     op.create_table(
+        "api_latency",
+        sa.Column("hour", sa.String(length=13), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("upto_ms", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("answers", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", "kind", "upto_ms"),
+    )
+    op.create_table(
         "maintenance",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("since", sa.Double(), nullable=False),
@@ -74,6 +83,7 @@ def downgrade() -> None:
         op.execute("DROP TRIGGER audit_events_grow_only ON audit_events")
         op.execute("DROP FUNCTION audit_events_grow_only()")
     op.drop_table("maintenance")
+    op.drop_table("api_latency")
     op.drop_table("user_quotas")
     op.drop_column("tuning_runs", "base_fingerprint")
     op.drop_column("users", "console_role")

@@ -14,7 +14,7 @@ from storage.store import Storage
 from tests.servers import Valkey
 from tests.storage.postgresql import PostgreSQLServer, running_postgresql
 
-ROOTS = ("users", "base_models", "workers", "maintenance")  # the other tables' rows go with their user
+ROOTS = ("users", "base_models", "workers", "maintenance", "api_latency")  # the other tables' rows go with their user
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,7 @@ LEAST: dict[str, ConsoleRole] = {
     "cache.evict": "operator",
     "keys.index": "auditor",
     "space.index": "auditor",
+    "usage.index": "auditor",
     "base_models.index": "auditor",
     "base_models.retrain": "operator",
     "audit.index": "auditor",
