@@ -45,9 +45,9 @@ class User(Base):
 
     @property
     def console(self) -> ConsoleRole | None:
-        """What the person is in the console; None: nothing. An administrator whom the release before made has no such
-        role yet and gets the least."""
-        return (self.console_role or "auditor") if self.role == "admin" else None
+        """What the person is in the console; None: nothing. An administrator whom the release before made was let do
+        everything, as an owner is."""
+        return (self.console_role or "owner") if self.role == "admin" else None
 
 
 class UserQuota(Base):

@@ -5,7 +5,7 @@ import re
 from typing import Literal
 
 from argon2 import PasswordHasher
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
@@ -188,7 +188,7 @@ def finish_erasures(storage: Storage) -> int:
 def _keep_one_owner(session: Session, user: User) -> None:
     if user.console != "owner" or user.state != "active":
         return
-    owners = (User.role == "admin", User.console_role == "owner", User.state == "active")
+    owners = (User.role == "admin", func.coalesce(User.console_role, "owner") == "owner", User.state == "active")
     active = select(User.id).where(*owners).order_by(User.id)
     if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
         raise Conflict(

@@ -203,13 +203,15 @@ def test_an_operator_or_an_auditor_takes_no_owners_place(storage: Storage) -> No
         users.set_console_role(session, auditor.id, None)
 
 
-def test_whom_the_release_before_makes_an_administrator_may_only_look(storage: Storage) -> None:
-    factories.make_user(storage, role="admin")
-    user = factories.make_user(storage)
+def test_whom_the_release_before_makes_an_administrator_is_an_owner_and_may_be_the_last(storage: Storage) -> None:
+    chief, user = factories.make_user(storage, role="admin"), factories.make_user(storage)
     with storage.database.session() as session:
         session.execute(text("UPDATE users SET role = 'admin' WHERE id = :id"), {"id": user.id})
-    with storage.database.reading() as session:
-        assert users.get_user(session, user.id).console == "auditor"
+    with storage.database.session() as session:
+        assert users.get_user(session, user.id).console == "owner"
+        users.set_console_role(session, chief.id, "auditor")
+    with pytest.raises(Conflict, match="only active owner"), storage.database.session() as session:
+        users.set_console_role(session, user.id, "auditor")
 
 
 def test_a_writer_is_nothing_in_the_console_whatever_the_column_says(storage: Storage) -> None:
