@@ -95,7 +95,7 @@ def list_all_keys(
     NotFound for an unknown `after`."""
     found = select(ApiKey, User).join(User, User.id == ApiKey.user_id)
     if part := "".join(filter(str.isprintable, query)).strip().removesuffix("…"):
-        hinted = ApiKey.hint.startswith(part, autoescape=True)
+        hinted = ApiKey.hint.startswith(part[:_HINT_CHARS], autoescape=True)  # of a whole key, too
         found = found.where(hinted | User.email.contains(part.lower(), autoescape=True))
     found = found.where(ApiKey.revoked_at.is_not(None) if only == "revoked" else ApiKey.revoked_at.is_(None))
     if only == "idle":

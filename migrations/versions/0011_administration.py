@@ -1,9 +1,9 @@
 """What administrators need: roles, quotas, maintenance, runs by base model, how long the API takes, and an audit trail
 that only grows.
 
-It works with the release before it still running: that one reads none of it. Whom it makes an administrator meanwhile is
-an owner, whom it makes a writer is one. It only ever adds to the audit trail. Its workers know nothing of maintenance and
-take runs up while it is on; nor does it heed quotas.
+It works with the release before it still running: that one reads none of it. Whom it makes an administrator meanwhile
+is an owner, whom it makes a writer is one. It only ever adds to the audit trail. Its workers know nothing of
+maintenance and take runs up while it is on; nor does it heed quotas.
 
 Revision: 0011, after 0010. Made 2026-11-26 05:14:20.118034.
 """

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from storage import audit, clock
+from storage import api_keys, audit, clock
 from tests.app.web.browser import Person
 
 
@@ -82,6 +82,13 @@ def test_everything_is_taken_along_however_many_pages_it_is(
     assert json.loads(next(row for row in rows if row["action"] == "user.suspended")["detail"]) == {"day": "2026-03-03"}
     assert "attachment" in as_csv.headers["Content-Disposition"]
     assert as_csv.mimetype == "text/csv"
+
+
+def test_what_is_several_things_is_told_as_a_list(auditor: Person, ada: Person) -> None:
+    with ada.storage.database.session() as session:
+        api_keys.create_key(session, ada.user.id, "laptop", ("generate", "read"))
+    page = auditor.browser.get("/admin/audit?action=key.created").text
+    assert 'scopes: <span class="id">generate, read</span>' in page
 
 
 def test_another_form_of_export_is_not_there(chief: Person) -> None:

@@ -31,6 +31,7 @@ def test_everybodys_keys_are_found_by_hint_owner_and_use(
         session.get_one(ApiKey, idle.id).created_at -= 91 * 24 * 3600
     assert shown(auditor, "") == [second.hint, first.hint, idle.hint]
     assert shown(auditor, f"q={first.hint}") == [first.hint]
+    assert shown(auditor, f"q={first.hint.removesuffix('…')}and-the-rest-of-a-key") == [first.hint]
     assert shown(auditor, "q=ADA@") == [first.hint]
     assert shown(auditor, "which=idle") == [idle.hint]
     assert shown(auditor, "which=revoked") == []
