@@ -7,17 +7,21 @@ A key's scopes are chosen when it is made and stay: whoever wants others makes a
 import hashlib
 import secrets
 from collections.abc import Collection
+from typing import Literal, get_args
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from storage import audit, clock
+from storage import audit, clock, paging
 from storage.errors import LimitReached, NotFound
 from storage.ids import new_id
 from storage.models import ApiKey, User
 from storage.text_intake import clean_name
 
 SCOPES = ("generate", "samples", "tuning", "read")
+Only = Literal["used", "idle", "revoked"]
+ONLY: tuple[Only, ...] = get_args(Only)
+IDLE_AFTER_S = 90 * 24 * 3600
 PREFIX = "idl-"
 MAX_KEYS = 20
 MAX_NAME_CHARS = 80
@@ -81,6 +85,28 @@ def list_keys(session: Session, user_id: str) -> list[ApiKey]:
     """The person's keys, revoked ones too, newest first."""
     mine = select(ApiKey).where(ApiKey.user_id == user_id)
     return list(session.scalars(mine.order_by(ApiKey.created_at.desc(), ApiKey.id.desc())))
+
+
+def list_all_keys(
+    session: Session, *, query: str = "", only: Only = "used", after: str | None = None, limit: int = 50
+) -> list[tuple[ApiKey, User]]:
+    """Everybody's keys with their owners for the console, newest first: of which the hint begins with the query, or the
+    owner's address holds it. only "used": not revoked; "idle": not revoked, and not used for 90 days; "revoked". Raises
+    NotFound for an unknown `after`."""
+    found = select(ApiKey, User).join(User, User.id == ApiKey.user_id)
+    if part := "".join(filter(str.isprintable, query)).strip().removesuffix("…"):
+        hinted = ApiKey.hint.startswith(part[:_HINT_CHARS], autoescape=True)  # of a whole key, too
+        found = found.where(hinted | User.email.contains(part.lower(), autoescape=True))
+    found = found.where(ApiKey.revoked_at.is_not(None) if only == "revoked" else ApiKey.revoked_at.is_(None))
+    if only == "idle":
+        found = found.where(func.coalesce(ApiKey.last_used_at, ApiKey.created_at) < clock.now() - IDLE_AFTER_S)
+    if after is not None:
+        last = session.get(ApiKey, after)
+        if last is None:
+            raise NotFound("no such key")
+        found = found.where(paging.after(ApiKey.created_at, ApiKey.id, last.created_at, last.id))
+    rows = session.execute(found.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit))
+    return [(key, owner) for key, owner in rows]
 
 
 def revoke_key(session: Session, user_id: str, key_id: str, *, actor_id: str | None) -> ApiKey:

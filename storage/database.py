@@ -6,7 +6,7 @@ be shared between processes.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ _RETRY_S = 0.02
 class Database:
     """One database and its pool of connections. Safe to share between threads."""
 
-    def __init__(self, url: str, *, foreign_keys: bool = True) -> None:
+    def __init__(self, url: str, *, foreign_keys: bool = True, info: Mapping[str, object] | None = None) -> None:
         """url: sqlite:///path or postgresql://… (psycopg 3). foreign_keys: off only for migrations, where SQLite has to
-        copy whole tables. Raises ConfigurationError for any other kind of URL."""
+        copy whole tables. info: what every session carries in its `info`. Raises ConfigurationError for any other kind
+        of URL."""
         self.url = parse_url(url)
+        self._info = dict(info or {})
         self.engine = _sqlite(self.url, foreign_keys) if self.is_sqlite else _postgresql(self.url)
         event.listen(self.engine, "handle_error", _refuse_what_cannot_be_kept)
 
@@ -58,7 +60,9 @@ class Database:
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Session]:
-        with Session(engine, expire_on_commit=False) as session:  # closing it rolls back what is not committed
+        with Session(
+            engine, expire_on_commit=False, info=self._info
+        ) as session:  # closing it rolls back what is not committed
             yield session
             session.commit()
 

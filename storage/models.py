@@ -7,23 +7,29 @@ since the epoch (floats), the same on SQLite and PostgreSQL. The wrapped data ke
 from typing import Any, Literal
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.platform_models import (
+    ApiLatency,
+    AuditEvent,
+    Maintenance,
+    OutboxMessage,
+    Receipt,
+    RegisteredBaseModel,
+    WorkerHeartbeat,
+)
+from storage.table import Base
 
 RunState = Literal["queued", "leased", "running", "paused", "committing", "succeeded", "failed", "cancelled"]
 LIVE_STATES: tuple[RunState, ...] = ("queued", "leased", "running", "paused", "committing")
 CLAIMED_STATES: tuple[RunState, ...] = ("leased", "running", "committing")
 ENDED_STATES: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 Role = Literal["writer", "admin"]
+ConsoleRole = Literal["auditor", "operator", "owner"]  # each may do what those before it may
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
 DeliveryKind = Literal["password_reset", "password_changed", "run_ended"]
 Channel = Literal["mail", "webhook"]
-
-
-class Base(DeclarativeBase):
-    """Every table of the data database."""
-
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, str: String(255)}  # noqa: RUF012
 
 
 def _owner() -> Mapped[str]:
@@ -38,8 +44,29 @@ class User(Base):
     email: Mapped[str] = mapped_column(unique=True)
     password_hash: Mapped[str]  # argon2id; empty: signs in by an Identity alone
     role: Mapped[Role] = mapped_column(String(16), default="writer")
+    console_role: Mapped[ConsoleRole | None] = mapped_column(
+        String(16)
+    )  # counts for administrators only: see `console`
     state: Mapped[UserState] = mapped_column(String(16), default="active")
     created_at: Mapped[float]
+
+    @property
+    def console(self) -> ConsoleRole | None:
+        """What the person is in the console; None: nothing. An administrator whom the release before made was let do
+        everything, as an owner is."""
+        return (self.console_role or "owner") if self.role == "admin" else None
+
+
+class UserQuota(Base):
+    """What an owner has set for one person in place of storage.quotas' defaults; None: the default, 0: no bound."""
+
+    __tablename__ = "user_quotas"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    voices: Mapped[int | None]
+    samples: Mapped[int | None]
+    stored_mb: Mapped[int | None]
+    runs: Mapped[int | None]
+    tokens_per_day: Mapped[int | None]
 
 
 class WebSession(Base):
@@ -185,6 +212,7 @@ class TuningRun(Base):
     worker: Mapped[str | None]
     sample_ids: Mapped[list[str]]  # what was included when it was asked for, in order
     continues_version: Mapped[int | None]  # of the voice; None: it starts anew. Decided by its first worker
+    base_fingerprint: Mapped[str | None]  # of the model that its newest worker trains it on; None: not begun yet
     seed: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(default=0)
     max_steps: Mapped[int] = mapped_column(default=0)
@@ -275,16 +303,6 @@ class BlindTrial(Base):
     chosen_at: Mapped[float | None]
 
 
-class OutboxMessage(Base):
-    """A queue message that must be sent; written in the transaction of what it announces."""
-
-    __tablename__ = "outbox"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("tuning_runs.id", ondelete="CASCADE"), index=True)
-    created_at: Mapped[float]
-    sent_at: Mapped[float | None] = mapped_column(index=True)
-
-
 class Delivery(Base):
     """Something to be brought to a person outside these pages: what and by which way, and none of its words."""
 
@@ -311,66 +329,23 @@ class NoticeSettings(Base):
     webhook_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # storage.notices.Webhook as JSON
 
 
-class RegisteredBaseModel(Base):
-    """A base model the probe accepted. The current one is the newest `last_seen_at`."""
-
-    __tablename__ = "base_models"
-    fingerprint: Mapped[str] = mapped_column(primary_key=True)
-    name: Mapped[str]
-    num_parameters: Mapped[int] = mapped_column(BigInteger)
-    context_length: Mapped[int]
-    probe: Mapped[dict[str, Any]]
-    has_chat_template: Mapped[bool] = mapped_column(default=False, server_default=false())  # takes requests
-    registered_at: Mapped[float]
-    last_seen_at: Mapped[float]
-
-
-class WorkerHeartbeat(Base):
-    """A worker process that has been seen lately."""
-
-    __tablename__ = "workers"
-    name: Mapped[str] = mapped_column(primary_key=True)
-    started_at: Mapped[float]
-    last_seen_at: Mapped[float]
-    run_id: Mapped[str | None]
-
-
-class AuditEvent(Base):
-    """Who did what to whom. Append only; outlives the people it names, and never holds their text or address."""
-
-    __tablename__ = "audit_events"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    at: Mapped[float] = mapped_column(index=True)
-    actor_id: Mapped[str | None]  # None: the platform itself
-    action: Mapped[str]  # "user.signed_up", "run.cancelled", …
-    subject_id: Mapped[str | None] = mapped_column(index=True)
-    detail: Mapped[dict[str, Any]]
-
-
-class Receipt(Base):
-    """That an account was erased, and how many rows of each table went with it. Outlives it, as the trail does."""
-
-    __tablename__ = "receipts"
-    id: Mapped[str] = mapped_column(primary_key=True)  # receipt-…; who has it may look at it
-    user_id: Mapped[str] = mapped_column(index=True)
-    removed: Mapped[dict[str, Any]]  # table -> rows
-    at: Mapped[float]
-
-
 __all__ = [
     "CLAIMED_STATES",
     "ENDED_STATES",
     "LIVE_STATES",
     "ApiKey",
+    "ApiLatency",
     "ApiUsage",
     "AuditEvent",
     "Base",
     "BlindTrial",
     "Channel",
+    "ConsoleRole",
     "Delivery",
     "DeliveryKind",
     "IdempotencyKey",
     "Identity",
+    "Maintenance",
     "NoticeSettings",
     "OutboxMessage",
     "PasswordLink",
@@ -385,6 +360,7 @@ __all__ = [
     "TuningRun",
     "Upload",
     "User",
+    "UserQuota",
     "UserState",
     "Voice",
     "WebSession",

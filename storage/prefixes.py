@@ -182,6 +182,15 @@ def wipe_cached(storage: Storage, user_id: str, voice_id: str | None = None) -> 
         log.warning("the cache is away: sealed prefixes of a deleted voice or account stay until they expire")
 
 
+def evict_cached(storage: Storage, actor_id: str, user_id: str | None = None) -> int:
+    """Empty the cache of a person's prefixes, or of everybody's, for an administrator: how many there were. They come
+    back from the database as they are asked for. Raises CacheUnavailable."""
+    gone = storage.cache.delete_matching("prefix:" if user_id is None else f"prefix:{user_id}:")
+    with storage.database.session() as session:
+        audit.record(session, "cache.evicted", actor_id=actor_id, subject_id=user_id, entries=gone)
+    return gone
+
+
 def _active(session: Session, *where: ColumnElement[bool]) -> set[PrefixAddress]:
     """What the voices of active people speak with now."""
     rows = session.execute(

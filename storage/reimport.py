@@ -26,6 +26,7 @@ from storage.sample_rows import content_mac, sealed_row
 from storage.text_intake import Draft, clean_name, draft
 
 Checked = TypeVar("Checked", bound=BaseModel)
+MOST_VOICES = 200  # looked at before any of them is read; how many an account may have is a quota's to say
 NO_EXPORT = "This is no export of this platform: manifest.json is missing or is not one."
 
 
@@ -73,8 +74,8 @@ def read(files: Mapping[str, bytes]) -> list[Writing]:
         raise InvalidExport(f"This export is of a version that can't be read here; this platform reads {VERSION}.")
     _checked(Manifest, files[MANIFEST], MANIFEST)
     folders = [path.removesuffix(f"/{VOICE}") for path in sorted(files) if path.endswith(f"/{VOICE}")]
-    if len(folders) > voices.MAX_VOICES:
-        raise InvalidExport(f"This export has {len(folders)} voices, and an account may have {voices.MAX_VOICES}.")
+    if len(folders) > MOST_VOICES:
+        raise InvalidExport(f"This export has {len(folders)} voices, and at most {MOST_VOICES} are read.")
     found = [_writing(files, folder) for folder in folders]
     if not any(writing.pieces for writing in found):
         raise InvalidExport("There is no writing in this export.")
@@ -91,7 +92,7 @@ def bring_in(session: Session, keys: KeyStore, user_id: str, found: Iterable[Wri
         voice = session.scalar(select(VoiceRow).where(VoiceRow.user_id == user_id, VoiceRow.name == name))
         if voice is None:
             voice, new_voices = voices.create_voice(session, user_id, name), new_voices + 1
-        new_samples += _add(session, voice.id, rows)
+        new_samples += _add(session, user_id, voice.id, rows)
         given += len(rows)
     audit.record(session, "user.imported", actor_id=user_id, subject_id=user_id, samples=new_samples)
     return Brought(new_voices, new_samples, given - new_samples)
@@ -139,12 +140,14 @@ def _rows(key: bytes, user_id: str, writing: Writing) -> dict[str, WritingSample
     return rows
 
 
-def _add(session: Session, voice_id: str, rows: Mapping[str, WritingSample]) -> int:
+def _add(session: Session, user_id: str, voice_id: str, rows: Mapping[str, WritingSample]) -> int:
     known = set(session.scalars(select(WritingSample.content_mac).where(WritingSample.voice_id == voice_id)))
     fresh = [row for mac, row in rows.items() if mac not in known]
     if not fresh:
         return 0
-    first = samples.room(session, voice_id, len(fresh), sum(row.num_chars for row in fresh))
+    num_chars = sum(row.num_chars for row in fresh)
+    samples.within_quota(session, user_id, len(fresh), num_chars)
+    first = samples.room(session, voice_id, len(fresh), num_chars)
     for position, row in enumerate(fresh, start=first):
         row.voice_id, row.position = voice_id, position
     try:

@@ -9,12 +9,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Update, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, notices, outbox
-from storage.errors import LostLease, RunCancelled, RunPaused
-from storage.models import CLAIMED_STATES, TuningCheckpoint, TuningEvent, TuningRun
+from storage.errors import Conflict, LostLease, RunCancelled, RunPaused
+from storage.models import CLAIMED_STATES, Maintenance, RunState, TuningCheckpoint, TuningEvent, TuningRun
 
 EndState = Literal["succeeded", "failed", "cancelled"]
 Level = Literal["info", "warn", "error"]
@@ -39,7 +39,8 @@ class Claim:
 
 
 def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_attempts: int) -> Claim | None:
-    """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do.
+    """Take a queued run, or one whose lease has run out, for lease_s seconds. None: there is nothing to do, or
+    maintenance keeps it waiting.
 
     A run that was cancelled meanwhile ends here, one to be paused is put aside, and one claimed more than max_attempts
     times ends as failed.
@@ -48,7 +49,7 @@ def claim(session: Session, run_id: str, *, worker: str, lease_s: float, max_att
     expired = and_(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
     taken = session.execute(
         _quietly(update(TuningRun))
-        .where(TuningRun.id == run_id, or_(TuningRun.state == "queued", expired))
+        .where(TuningRun.id == run_id, or_(TuningRun.state == "queued", expired), ~exists().select_from(Maintenance))
         .values(
             state="leased",
             fence=TuningRun.fence + 1,
@@ -106,9 +107,17 @@ def claim_next(
     return None
 
 
-def start_running(session: Session, held: Claim, max_steps: int, continues_version: int | None = None) -> None:
-    """Training begins, for at most max_steps steps, from a version of the voice or anew. Raises LostLease."""
-    _write(session, held, state="running", max_steps=max_steps, continues_version=continues_version)
+def start_running(
+    session: Session,
+    held: Claim,
+    max_steps: int,
+    continues_version: int | None = None,
+    base_fingerprint: str | None = None,
+) -> None:
+    """Training begins, for at most max_steps steps, from a version of the voice or anew, on this base model. Raises
+    LostLease."""
+    on = {"continues_version": continues_version, "base_fingerprint": base_fingerprint}
+    _write(session, held, state="running", max_steps=max_steps, **on)
 
 
 def heartbeat(session: Session, held: Claim, lease_s: float) -> Asked | None:
@@ -185,10 +194,29 @@ def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> 
 def expire_leases(session: Session) -> list[str]:
     """Put runs whose worker has gone silent back in the queue; their ids. Their messages are in the outbox. Those that
     were to be paused are put aside instead."""
-    at = clock.now()
+    silent = "The worker went silent; the run waits for another one."
+    taken = _take_back(session, TuningRun.lease_until < clock.now(), silent, "run.requeued", None)
+    return [run_id for run_id, state in taken if state == "queued"]
+
+
+def rescue(session: Session, run_id: str, actor_id: str) -> bool:
+    """Take a run out of its worker's hands before its lease has run out, for an administrator who knows that nothing
+    comes of it: whether it is in the queue again (its message is in the outbox), and not put aside. The worker, if it
+    lives, can write nothing more. Raises Conflict when no worker holds the run."""
+    told = "An administrator took the run back from its worker; it waits for another one."
+    taken = _take_back(session, TuningRun.id == run_id, told, "run.rescued", actor_id)
+    if not taken:
+        raise Conflict("No worker holds this run, so there is nothing to take back.")
+    return taken == [(run_id, "queued")]
+
+
+def _take_back(
+    session: Session, which: ColumnElement[bool], message: str, action: str, actor_id: str | None
+) -> list[tuple[str, RunState]]:
+    """Put claimed runs back into the queue, or aside where a pause was asked for: their ids, and which it was."""
     found = session.execute(
         _quietly(update(TuningRun))
-        .where(TuningRun.state.in_(CLAIMED_STATES), TuningRun.lease_until < at)
+        .where(TuningRun.state.in_(CLAIMED_STATES), which)
         .values(
             state=case((and_(TuningRun.pause_requested, ~TuningRun.cancel_requested), "paused"), else_="queued"),
             lease_until=None,
@@ -200,14 +228,13 @@ def expire_leases(session: Session) -> list[str]:
     for run_id, user_id, state in found:
         if state == "paused":
             session.add(_event(run_id, user_id, PAUSED, {}, "info"))
-            audit.record(session, "run.paused", subject_id=run_id)
+            audit.record(session, "run.paused", actor_id=actor_id, subject_id=run_id)
             continue
         outbox.add(session, run_id)
-        message = "The worker went silent; the run waits for another one."
         session.add(_event(run_id, user_id, message, {}, "warn"))
-        audit.record(session, "run.requeued", subject_id=run_id)
+        audit.record(session, action, actor_id=actor_id, subject_id=run_id)
     session.flush()
-    return [run_id for run_id, _, state in found if state == "queued"]
+    return [(run_id, state) for run_id, _, state in found]
 
 
 def _give_back(session: Session, held: Claim, attempts: int, message: str) -> None:
@@ -337,6 +364,7 @@ __all__ = [
     "hold",
     "record_progress",
     "release",
+    "rescue",
     "set_apart",
     "start_running",
     "stop",

@@ -17,7 +17,7 @@ from storage.keys import KeyStore
 from storage.models import WritingSample
 from storage.remarks import Remarks, kept_text
 from storage.sample_rows import opened, seal_if, sealed_row
-from storage.samples import Draft, draft, room, row_of
+from storage.samples import Draft, draft, room, row_of, within_quota
 from storage.text_intake import MAX_TITLE_CHARS, clean_date, clean_line
 
 MOST_PARTS = 200
@@ -123,10 +123,12 @@ def _replace(
     key, (old,) = keys.data_key(row.user_id), opened(keys, [row])
     if [new.text for new in drafts] == [old.text]:
         return [old.id]
+    num_chars = sum(len(new.text) for new in drafts)
+    within_quota(session, row.user_id, len(drafts) - 1, num_chars - old.num_chars)
     gone = delete(WritingSample).where(WritingSample.id == row.id).returning(WritingSample.id)
     if not session.execute(gone, execution_options={"synchronize_session": False}).all():
         raise NotFound("no such sample")  # somebody else's hand was quicker
-    room(session, row.voice_id, len(drafts), sum(len(new.text) for new in drafts))
+    room(session, row.voice_id, len(drafts), num_chars)
     later = (WritingSample.voice_id == row.voice_id, WritingSample.position > row.position)
     session.execute(
         update(WritingSample).where(*later).values(position=WritingSample.position + len(drafts) - 1),

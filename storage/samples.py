@@ -4,12 +4,13 @@ What makes a text acceptable is storage.text_intake's; this module owns the rows
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, delete, func, not_, select, true, update
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import voices
+from storage import quotas, voices
 from storage.errors import Conflict, InvalidSample, LimitReached, NotFound
 from storage.keys import KeyStore
 from storage.models import WritingSample
@@ -45,6 +46,7 @@ def add_sample(
     new = draft(text, title=title, prompt=prompt, written_on=written_on)
     voices.get_voice(session, user_id, voice_id)
     position = room(session, voice_id, 1, len(new.text))
+    within_quota(session, user_id, 1, len(new.text))
     sample = sealed_row(keys.data_key(user_id), user_id, voice_id, new, position)
     try:
         with session.begin_nested():
@@ -80,7 +82,9 @@ def add_drafts(
     fresh = [row for mac, row in given.items() if mac not in known]
     if not fresh:
         return 0
-    first = room(session, voice_id, len(fresh), sum(row.num_chars for row in fresh))
+    num_chars = sum(row.num_chars for row in fresh)
+    first = room(session, voice_id, len(fresh), num_chars)
+    within_quota(session, user_id, len(fresh), num_chars)
     for position, row in enumerate(fresh, start=first):
         row.position = position
     try:
@@ -202,15 +206,38 @@ def row_of(session: Session, user_id: str, voice_id: str, sample_id: str) -> Wri
     return row
 
 
-def room_left(session: Session, user_id: str, voice_id: str) -> tuple[int, int]:
-    """How many samples, and how many characters, the voice still has room for. Raises NotFound."""
+@dataclass(frozen=True)
+class Room:
+    """What may still be added to a voice. bounds: what it is that bounds it, in a sentence for its owner."""
+
+    num_samples: int
+    num_chars: int
+    bounds: str
+
+
+def room_left(session: Session, user_id: str, voice_id: str) -> Room:
+    """How much the voice, and its owner's account, still have room for. Raises NotFound."""
     voices.get_voice(session, user_id, voice_id)
     count, chars = session.execute(
         select(func.count(), func.coalesce(func.sum(WritingSample.num_chars), 0)).where(
             WritingSample.voice_id == voice_id
         )
     ).one()
-    return max(0, MAX_SAMPLES - count), max(0, MAX_VOICE_CHARS - chars)
+    room = Room(
+        max(0, MAX_SAMPLES - count),
+        max(0, MAX_VOICE_CHARS - chars),
+        f"A voice may have {MAX_SAMPLES} samples and {MAX_VOICE_CHARS:,} characters. Delete some, or make another "
+        "voice.",
+    )
+    limits = quotas.of(session, user_id)
+    more, more_mb = quotas.left(session, user_id, "samples"), quotas.left(session, user_id, "stored_mb")
+    if more < room.num_samples:
+        bounds = quotas.sentence("samples", limits.samples, limits.samples - more)
+        room = Room(int(more), room.num_chars, bounds)
+    if more_mb * quotas.MEGABYTE < room.num_chars:
+        bounds = quotas.sentence("stored_mb", limits.stored_mb, limits.stored_mb - more_mb)
+        room = Room(room.num_samples, int(more_mb * quotas.MEGABYTE), bounds)
+    return room
 
 
 def find_by_text(
@@ -221,6 +248,12 @@ def find_by_text(
         WritingSample.voice_id == voice_id, WritingSample.user_id == user_id, WritingSample.content_mac.in_(macs)
     )
     return {sample.content_mac: sample for sample in opened(keys, session.scalars(mine))}
+
+
+def within_quota(session: Session, user_id: str, num_samples: int, num_chars: int) -> None:
+    """Refuse what would be more than the account may have. Raises LimitReached."""
+    quotas.require(session, user_id, "samples", num_samples)
+    quotas.require(session, user_id, "stored_mb", num_chars / quotas.MEGABYTE)
 
 
 def room(session: Session, voice_id: str, num_samples: int, num_chars: int) -> int:
@@ -253,6 +286,7 @@ __all__ = [
     "MIN_CHARS",
     "Draft",
     "Readiness",
+    "Room",
     "Sample",
     "add_drafts",
     "add_sample",
@@ -273,4 +307,5 @@ __all__ = [
     "set_included",
     "set_made_prompt",
     "set_prompt",
+    "within_quota",
 ]

@@ -5,6 +5,7 @@ from typing import Self
 
 from sqlalchemy import select
 
+from storage import quotas
 from storage.config import StorageConfig
 from storage.database import Database
 from storage.errors import ConfigurationError, StorageError
@@ -26,7 +27,7 @@ class Storage:
     def open(cls, config: StorageConfig) -> Self:
         """Open migrated storage. Raises WrongMasterKey, and ConfigurationError when the data has lost its keys."""
         storage = cls(
-            database=Database(config.database_url),
+            database=Database(config.database_url, info={quotas.INFO: quotas.Quotas.of_config(config)}),
             keys=KeyStore(config.key_store_url, config.master_key),
             cache=RedisCache(config.cache_url),
             config=config,

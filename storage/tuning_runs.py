@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, not_, or_, selec
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, notices, outbox, paging, samples, voices
+from storage import audit, clock, notices, outbox, paging, quotas, samples, voices
 from storage.errors import Conflict, InvalidSample, NotFound
 from storage.ids import new_id
 from storage.models import (
@@ -31,7 +31,8 @@ def request_run(session: Session, *, user_id: str, voice_id: str, seed: int = 0)
     """Ask for a training of the voice's included samples: (the run, whether it is new).
 
     While a run of the voice is live that one is the answer, also to two who ask at once. The new run's message is in
-    the outbox: send it after the commit. Raises NotFound, InvalidSample (not enough text; says how much more).
+    the outbox: send it after the commit. Raises NotFound, InvalidSample (not enough text; says how much more),
+    LimitReached (as many as the account may have are live).
     """
     return _request(session, user_id, voice_id, seed, actor_id=user_id)
 
@@ -232,6 +233,8 @@ def _request(
     readiness = samples.readiness(session, user_id, voice_id)
     if not readiness.enough:
         raise InvalidSample(readiness.sentence)
+    if actor_id == user_id:  # an administrator who asks for somebody knows what they ask for
+        quotas.require(session, user_id, "runs")
     run = TuningRun(
         id=new_id("run"),
         user_id=user_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, crypto
+from storage import audit, clock, crypto, quotas
 from storage.errors import LimitReached, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
@@ -49,6 +49,7 @@ def add_upload(session: Session, keys: KeyStore, *, user_id: str, data: bytes, f
     count = session.scalar(select(func.count()).select_from(Upload).where(Upload.user_id == user_id)) or 0
     if count >= MAX_UPLOADS:
         raise LimitReached(f"You have {MAX_UPLOADS} files, which is the most: delete one that you no longer need.")
+    quotas.require(session, user_id, "stored_mb", len(data) / quotas.MEGABYTE)
     session.add(upload)
     session.flush()
     audit.record(session, "file.uploaded", actor_id=user_id, subject_id=upload_id, num_bytes=len(data))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import and_, delete, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, func, literal, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -81,6 +81,52 @@ def totals(session: Session, user_id: str, *, days: int, by: Literal["day", "key
 def days_until_today(days: int) -> list[str]:
     """Today and the days before, so many in all, the oldest first."""
     return [_day_before(ago) for ago in range(days - 1, -1, -1)]
+
+
+def tokens_of_today(session: Session, user_id: str) -> int:
+    """Tokens that the person had read and written today, as far as they have been written down."""
+    tokens = func.coalesce(func.sum(ApiUsage.prompt_tokens + ApiUsage.completion_tokens), 0)
+    return int(session.scalar(select(tokens).where(ApiUsage.user_id == user_id, ApiUsage.day == today())) or 0)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one person asked of one model (empty: of none)."""
+
+    user_id: str
+    email: str
+    model: str
+    counts: Counts
+
+
+def by_day(session: Session, days: int) -> dict[str, Counts]:
+    """What everybody asked for on each of the last days, today included, those without a request too; oldest first."""
+    found = {(_today() - timedelta(days=ago)).isoformat(): Counts() for ago in range(days - 1, -1, -1)}
+    for day, *sums in session.execute(select(ApiUsage.day, *_sums()).where(_lately(days)).group_by(ApiUsage.day)):
+        found[day] = Counts(*map(int, sums))
+    return found
+
+
+def greatest_shares(session: Session, days: int, limit: int) -> list[Share]:
+    """Who asked most, and of what, by tokens and then requests."""
+    tokens = func.sum(ApiUsage.prompt_tokens + ApiUsage.completion_tokens)
+    wanted = (
+        select(User.id, User.email, ApiUsage.model, *_sums())
+        .join(User, User.id == ApiUsage.user_id)
+        .where(_lately(days))
+        .group_by(User.id, User.email, ApiUsage.model)
+        .order_by(tokens.desc(), func.sum(ApiUsage.requests).desc(), User.id, ApiUsage.model)
+    )
+    rows = session.execute(wanted.limit(limit))
+    return [Share(user_id, email, model, Counts(*map(int, sums))) for user_id, email, model, *sums in rows]
+
+
+def _sums() -> list[ColumnElement[int]]:
+    return [func.sum(getattr(ApiUsage, name)) for name in vars(Counts())]
+
+
+def _lately(days: int) -> ColumnElement[bool]:
+    return ApiUsage.day > _day_before(days)
 
 
 def forget_old(session: Session) -> None:

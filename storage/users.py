@@ -2,9 +2,10 @@
 
 import logging
 import re
+from typing import Literal
 
 from argon2 import PasswordHasher
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
@@ -12,9 +13,10 @@ from storage import audit, clock, paging, passwords, prefixes, receipts, voices,
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, PasswordLink, Receipt, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, ConsoleRole, PasswordLink, Receipt, Role, TuningRun, User, UserState
 from storage.store import Storage
 
+Only = Literal["suspended", "administrators"]
 FIRST_VOICE = "My voice"
 ERASED = "user.erased"
 MIN_PASSWORD_CHARS = 10
@@ -38,13 +40,14 @@ def sign_up(
 
 
 def account(*, email: str, password: str | None, role: Role, hasher: PasswordHasher = passwords.HASHER) -> User:
-    """An account to `add`. Hashes its password, so make it before a transaction holds anything. None: it has no
-    password. Raises InvalidAccount."""
+    """An account to `add`; an administrator's is an owner's. Hashes its password, so make it before a transaction holds
+    anything. None: it has no password. Raises InvalidAccount."""
     return User(
         id=new_id("user"),
         email=_checked_email(email),
         password_hash="" if password is None else hashed_password(password, hasher),
         role=role,
+        console_role="owner" if role == "admin" else None,
         state="active",
         created_at=clock.now(),
     )
@@ -70,8 +73,7 @@ def verify_password(
 
     Ends the transaction before it measures: hashing takes long, and would hold SQLite's lock.
     """
-    address = _normal_email(email)
-    user = session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
+    user = find_by_email(session, email)
     session.commit()
     known = user.password_hash or None if user else None  # an account without a password takes as long as no account
     if not passwords.is_right(known, password[: MAX_PASSWORD_CHARS + 1], hasher):
@@ -105,9 +107,19 @@ def get_user(session: Session, user_id: str) -> User:
     return user
 
 
-def list_users(session: Session, *, query: str = "", after: str | None = None, limit: int = 50) -> list[User]:
+def find_by_email(session: Session, email: str) -> User | None:
+    """The account with this address, however it is spelled."""
+    address = _normal_email(email)
+    return session.scalar(select(User).where(User.email == address)) if address.isprintable() else None
+
+
+def list_users(
+    session: Session, *, query: str = "", only: Only | None = None, after: str | None = None, limit: int = 50
+) -> list[User]:
     """Newest first, by part of the address or the id; `after` is the last id of the page before (else NotFound)."""
     wanted = select(User)
+    if only is not None:
+        wanted = wanted.where(User.state == "suspended" if only == "suspended" else User.role == "admin")
     if query.strip():
         part = "".join(filter(str.isprintable, query)).strip().lower()
         wanted = wanted.where(User.email.contains(part, autoescape=True) | (User.id == part))
@@ -118,26 +130,26 @@ def list_users(session: Session, *, query: str = "", after: str | None = None, l
 
 
 def set_state(session: Session, user_id: str, state: UserState) -> User:
-    """Suspend (which ends every browser session) or let in again. Raises NotFound, Conflict for the last
-    administrator. The caller records who did it."""
+    """Suspend (which ends every browser session) or let in again. Raises NotFound, Conflict for the last owner. The
+    caller records who did it."""
     user = get_user(session, user_id)
     if state != "active":
-        _keep_one_administrator(session, user)
+        _keep_one_owner(session, user)
         web_sessions.end_all(session, user_id)
     user.state = state
     session.flush()
     return user
 
 
-def set_role(session: Session, user_id: str, role: Role) -> User:
-    """Make somebody an administrator, or a writer again. Raises NotFound, Conflict for the last administrator and for
-    a suspended person who should become one. The caller records who did it."""
+def set_console_role(session: Session, user_id: str, role: ConsoleRole | None) -> User:
+    """Make somebody an administrator of this kind, or a writer (None) again. Raises NotFound, Conflict for the last
+    owner and for a suspended person who should become an administrator. The caller records who did it."""
     user = get_user(session, user_id)
-    if role == "admin" and user.state != "active":
+    if role is not None and user.state != "active":
         raise Conflict("This person is suspended: nothing was changed. Let them back in first.")
-    if role != "admin":
-        _keep_one_administrator(session, user)
-    user.role = role
+    if role != "owner":
+        _keep_one_owner(session, user)
+    user.role, user.console_role = "writer" if role is None else "admin", role
     session.flush()
     return user
 
@@ -153,14 +165,14 @@ def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> Receipt 
     An erasure that was cut short is finished by calling it again; None then, as its receipt was written the first time.
     What stays is one audit event and the receipt, with the bare ids and how many rows went.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
-    administrator while there is any other account, since whoever held the set-up link could rule over it then.
+    owner while there is any other account, since whoever held the set-up link could rule over it then.
     """
     receipt = None
     with storage.database.session() as session:
         removed = receipts.count_rows(session, user_id)
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
         if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
-            _keep_one_administrator(session, user)
+            _keep_one_owner(session, user)
         gone = session.execute(delete(User).where(User.id == user_id).returning(User.id)).all()
         if gone:
             receipt = receipts.write(session, user_id, removed)
@@ -186,14 +198,15 @@ def finish_erasures(storage: Storage) -> int:
     return len(half_gone)
 
 
-def _keep_one_administrator(session: Session, user: User) -> None:
-    if user.role != "admin" or user.state != "active":
+def _keep_one_owner(session: Session, user: User) -> None:
+    if user.console != "owner" or user.state != "active":
         return
-    active = select(User.id).where(User.role == "admin", User.state == "active").order_by(User.id)
+    owners = (User.role == "admin", func.coalesce(User.console_role, "owner") == "owner", User.state == "active")
+    active = select(User.id).where(*owners).order_by(User.id)
     if len(session.scalars(active.with_for_update()).all()) == 1:  # locked: two at once must not both go
         raise Conflict(
-            "This is the only active administrator, and there must be one: nothing was changed. "
-            "Make somebody else an administrator first, on their page in the console."
+            "This is the only active owner, and there must be one: nothing was changed. "
+            "Make somebody else an owner first, on their page in the console."
         )
 
 
@@ -223,16 +236,18 @@ def _checked_password(password: str) -> str:
 __all__ = [
     "FIRST_VOICE",
     "InvalidAccount",
+    "Only",
     "account",
     "add",
     "change_password",
     "erase_user",
+    "find_by_email",
     "finish_erasures",
     "get_user",
     "has_admin",
     "hashed_password",
     "list_users",
-    "set_role",
+    "set_console_role",
     "set_state",
     "sign_up",
     "verify_password",

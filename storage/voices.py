@@ -1,24 +1,21 @@
 """Voices and which of their versions speaks. Another person's voice is as good as none: NotFound."""
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, prefixes
-from storage.errors import Conflict, LimitReached, NotFound
+from storage import audit, clock, prefixes, quotas
+from storage.errors import Conflict, NotFound
 from storage.ids import new_id
 from storage.models import PrefixVersion, TuningRun, Voice
 from storage.store import Storage
 from storage.text_intake import clean_name
 
-MAX_VOICES = 20
 MAX_NAME_CHARS = 80
 
 
 def create_voice(session: Session, user_id: str, name: str) -> Voice:
-    """A new, empty voice. Raises LimitReached beyond 20, Conflict when the person has one of this name."""
-    count = session.scalar(select(func.count()).select_from(Voice).where(Voice.user_id == user_id)) or 0
-    if count >= MAX_VOICES:
-        raise LimitReached(f"You have {MAX_VOICES} voices, which is the most: delete one that you no longer use.")
+    """A new, empty voice. Raises LimitReached beyond the person's quota, Conflict when they have one of this name."""
+    quotas.require(session, user_id, "voices")
     voice = Voice(id=new_id("voice"), user_id=user_id, name=_free_name(session, user_id, name), created_at=clock.now())
     session.add(voice)
     session.flush()

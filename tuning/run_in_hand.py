@@ -162,7 +162,7 @@ class RunInHand:
         job = TrainingJob(beginning.split, seed=claim.seed, start=start)
         steps = bench.settings.steps_for(num_tokens(beginning.split.train))
         with bench.storage.database.session() as session:
-            run_claims.start_running(session, claim, steps, beginning.version)
+            run_claims.start_running(session, claim, steps, beginning.version, bench.base.fingerprint)
         if beginning.version is not None and checkpoint is None:
             self._diary.note(f"Goes on from version {beginning.version}")
         return _Prepared(beginning, job, checkpoint)

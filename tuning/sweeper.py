@@ -20,6 +20,8 @@ from storage import (
     clock,
     deliveries,
     idempotency,
+    latency,
+    maintenance,
     outbox,
     password_links,
     run_claims,
@@ -85,9 +87,10 @@ class Sweeper:
             try:
                 run_id, waiting = self._beat(), queue_length()
                 self._expire_leases()
-                if waiting == 0:
-                    self._remind()
-                self._empty_outbox()
+                if not self._is_maintained():
+                    if waiting == 0:
+                        self._remind()
+                    self._empty_outbox()
                 self._watch(waiting, run_id)
                 self._tidy()
             except (SQLAlchemyError, StorageError) as away:
@@ -113,6 +116,11 @@ class Sweeper:
             expired = run_claims.expire_leases(session)
         for run_id in expired:
             logger.warning("run %s: its worker went silent, so it is queued again", run_id)
+
+    def _is_maintained(self) -> bool:
+        """Whether no run may be taken up, so that none need be announced; the end of maintenance announces them all."""
+        with self._storage.database.reading() as session:
+            return maintenance.current(session) is not None
 
     def _remind(self) -> None:
         with self._storage.database.session() as session:
@@ -141,6 +149,7 @@ class Sweeper:
             usage.forget_old(session)
             password_links.forget_expired(session)
             deliveries.forget_old(session)
+            latency.forget_old(session)
         self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.admin.gate import needs
 from app.admin.ordering import Key, Order
 from app.web.session import me, storage
 from storage import base_models as base_model_store
@@ -24,6 +25,7 @@ COLUMNS: Mapping[str, Key[RegisteredBaseModel]] = {
 
 
 @base_models.get("")
+@needs("auditor")
 def index() -> ResponseReturnValue:
     """All of them, the one in use marked."""
     order = Order.read(request.args.get("sort", ""), COLUMNS, default="-seen")
@@ -36,6 +38,7 @@ def index() -> ResponseReturnValue:
 
 
 @base_models.post("/retraining")
+@needs("operator")
 def retrain() -> ResponseReturnValue:
     """Ask for a training of every voice that is of another model. Kept when the queue can't be reached."""
     asked = retraining.request_retraining(storage(), me().id)

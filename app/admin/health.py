@@ -1,18 +1,15 @@
 """Is the platform well: queue, workers, cache, runs, and what of it needs a hand now. Counts only."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from sqlalchemy.orm import Session
-
-from storage import base_models, clock, overview, tuning_runs, workers
-from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, RunState, TuningRun
+from storage import base_models, clock, maintenance, overview, run_search, workers
+from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, Maintenance, RunState
 from storage.overview import Overview
 from storage.redis_cache import CacheFigures
+from storage.run_search import RunFilter
 from storage.store import Storage
 from tuning.celery_app import queue_length
-
-LATELY_S = 24 * 3600.0
-MOST_COUNTED = 200
 
 
 @dataclass(frozen=True)
@@ -21,7 +18,7 @@ class Need:
 
     sentence: str
     endpoint: str
-    state: str | None = None
+    narrowed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ class Health:
     workers: int
     base_model: str | None
     stuck: int  # runs whose worker has let the lease run out
-    failed_lately: int  # within LATELY_S
+    failed_lately: int  # within a day
+    maintenance: Maintenance | None
 
     @property
     def queued(self) -> int:
@@ -67,10 +65,17 @@ class Health:
                 not self.cache.reachable,
                 Need("The cache does not answer; the database does its work.", "admin.cache.show"),
             ),
-            (self.stuck, Need(f"{_runs(self.stuck)} lost contact with the worker.", "admin.runs.index", "running")),
+            (
+                self.stuck,
+                Need(f"{_runs(self.stuck)} lost contact with the worker.", "admin.runs.index", {"state": "lost"}),
+            ),
             (
                 self.failed_lately,
-                Need(f"{_runs(self.failed_lately)} failed within a day.", "admin.runs.index", "failed"),
+                Need(
+                    f"{_runs(self.failed_lately)} failed within a day.",
+                    "admin.runs.index",
+                    {"state": "failed", "within": "day"},
+                ),
             ),
         )
         return [need for needed, need in asked if needed]
@@ -87,13 +92,10 @@ def look(storage: Storage) -> Health:
             cache=cache,
             workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
             base_model=current.name if current else None,
-            stuck=sum((run.lease_until or now) < now for state in CLAIMED_STATES for run in _newest(session, state)),
-            failed_lately=sum((run.finished_at or 0.0) > now - LATELY_S for run in _newest(session, "failed")),
+            stuck=run_search.count(session, RunFilter(lost=True)),
+            maintenance=maintenance.current(session),
+            failed_lately=run_search.count(session, RunFilter(states=("failed",), ended_since=now - run_search.DAY_S)),
         )
-
-
-def _newest(session: Session, state: RunState) -> list[TuningRun]:
-    return tuning_runs.list_all_runs(session, state=state, limit=MOST_COUNTED)
 
 
 def _runs(count: int) -> str:

@@ -1,6 +1,6 @@
 """The order of a table that is shown whole: which column and which way, in the address as `sort=name` or `-name`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -16,7 +16,7 @@ class Order:
     descending: bool
 
     @classmethod
-    def read(cls, asked: str, columns: Mapping[str, Key[Row]], default: str) -> Self:
+    def read(cls, asked: str, columns: Container[str], default: str) -> Self:
         """The order asked for, or `default` when there is no such column."""
         wanted = asked if asked.removeprefix("-") in columns else default
         return cls(wanted.removeprefix("-"), wanted.startswith("-"))

@@ -1,47 +1,63 @@
-"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, make administrator, let choose a
-new password, erase."""
+"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, say what they are here, let choose
+a new password, erase."""
 
-from typing import Any
+from typing import Any, get_args
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from app.admin.gate import ROLES, SAYS, needs
+from app.web.limits import LABELS
 from app.web.session import app_config, me, storage
-from storage import api_keys, audit, overview, password_links, tuning_runs, usage, voices
+from storage import api_keys, audit, overview, password_links, quotas, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
-from storage.models import Role, User, UserState
+from storage.models import ConsoleRole, User, UserState
 
 users = Blueprint("users", __name__, url_prefix="/users")
 PAGE = 50
 NEWEST_RUNS = 10
 USAGE_DAYS = 30
 USAGE_LINES = 60
-NEWS: dict[UserState | Role, str] = {
+ONLY: tuple[user_store.Only, ...] = get_args(user_store.Only)
+WRITER = "writer"
+NEWS: dict[UserState, str] = {
     "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
     "active": "Active again. They can sign in, and their API keys work.",
-    "admin": "An administrator now. They find the console in their menu at once.",
-    "writer": "A writer again. The console is closed to them from now on; nothing of theirs was deleted.",
 }
-NOT_YOURSELF = "You can't do that to your own account. Ask another administrator."
+WRITER_AGAIN = "A writer now. The console is closed to them from now on; nothing of theirs was deleted."
+NOT_YOURSELF = "You can't do that to your own account. Ask another owner."
+AN_OWNERS_TO_DO = "This person has a role in the console, so an owner has to do it. Nothing was changed."
 
 
 @users.get("")
+@needs("auditor")
 def index() -> ResponseReturnValue:
     """Everybody, newest first, or whoever's address or id holds what was searched for."""
     query, after = request.args.get("q", "").strip(), request.args.get("after")
+    asked = request.args.get("which", "")
+    only = next((choice for choice in ONLY if choice == asked), None)
     with storage().database.reading() as session:
-        found = user_store.list_users(session, query=query, after=after, limit=PAGE + 1)
-    more = found[PAGE - 1].id if len(found) > PAGE else None
-    return render_template("admin/users.html", users=found[:PAGE], query=query, more=more, first=after is None)
+        found = user_store.list_users(session, query=query, only=only, after=after, limit=PAGE + 1)
+    return render_template(
+        "admin/users.html",
+        users=found[:PAGE],
+        query=query,
+        only=only or "",
+        choices=(("", "everybody"), *((choice, choice) for choice in ONLY)),
+        more=found[PAGE - 1].id if len(found) > PAGE else None,
+        first=after is None,
+    )
 
 
 @users.get("/<user_id>")
+@needs("auditor")
 def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
     """One person: figures and states, no text."""
     with storage().database.reading() as session:
         shown: dict[str, Any] = {
             "user": user_store.get_user(session, user_id),
+            "standings": quotas.standings(session, user_id),
             "holdings": overview.read_holdings(session, user_id),
             "keys": [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, user_id)],
             "used": usage.list_usage(session, user_id, days=USAGE_DAYS, limit=USAGE_LINES),
@@ -57,8 +73,11 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
         "admin/user.html",
         **shown,
         key_names=names,
+        labels=LABELS,
         usage_days=USAGE_DAYS,
         usage_lines=USAGE_LINES,
+        roles=(WRITER, *ROLES),
+        says={WRITER: "finds no console", **SAYS},
         typed=typed,
         error=error,
     )
@@ -66,51 +85,32 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
 
 
 @users.post("/<user_id>/suspend")
+@needs("operator")
 def suspend(user_id: str) -> ResponseReturnValue:
     """Shut a person out at once; nothing of theirs is lost."""
-    if user_id == me().id:
-        flash(NOT_YOURSELF, "error")
-    else:
-        change(user_id, "suspended", "user.suspended")
+    set_state(user_id, "suspended", "user.suspended")
     return redirect(url_for("admin.users.show", user_id=user_id))
 
 
 @users.post("/<user_id>/unsuspend")
+@needs("operator")
 def unsuspend(user_id: str) -> ResponseReturnValue:
     """Let a person back in."""
-    change(user_id, "active", "user.unsuspended")
+    set_state(user_id, "active", "user.unsuspended")
     return redirect(url_for("admin.users.show", user_id=user_id))
 
 
-@users.post("/<user_id>/make-administrator")
-def make_administrator(user_id: str) -> ResponseReturnValue:
-    """Let a person into the console."""
-    change(user_id, "admin", "user.made_administrator")
-    return redirect(url_for("admin.users.show", user_id=user_id))
-
-
-@users.post("/<user_id>/make-writer")
-def make_writer(user_id: str) -> ResponseReturnValue:
-    """Shut an administrator out of the console; nothing of theirs is lost."""
-    if user_id == me().id:
-        flash(NOT_YOURSELF, "error")
-    else:
-        change(user_id, "writer", "user.made_writer")
-    return redirect(url_for("admin.users.show", user_id=user_id))
-
-
-def change(user_id: str, wanted: UserState | Role, action: str) -> None:
+def set_state(user_id: str, wanted: UserState, action: str) -> None:
     """Set it and say so in the audit trail, in one transaction; nothing when it is so already. Raises NotFound."""
     try:
         with storage().database.session() as session:
             user = user_store.get_user(session, user_id)
-            if wanted in (user.state, user.role):
+            if mistake := state_mistake(user):
+                flash(mistake, "error")
                 return
-            match wanted:
-                case "admin" | "writer":
-                    user_store.set_role(session, user_id, wanted)
-                case "active" | "suspended":
-                    user_store.set_state(session, user_id, wanted)
+            if user.state == wanted:
+                return
+            user_store.set_state(session, user_id, wanted)
             audit.record(session, action, actor_id=me().id, subject_id=user_id)
     except Conflict as wrong:
         flash(str(wrong), "error")
@@ -119,6 +119,7 @@ def change(user_id: str, wanted: UserState | Role, action: str) -> None:
 
 
 @users.post("/<user_id>/password-link")
+@needs("owner")
 def make_password_link(user_id: str) -> ResponseReturnValue:
     """A link with which a writer who has lost their password chooses another. It is on this page and nowhere else."""
     with storage().database.session() as session:
@@ -130,7 +131,46 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
     return render_template("admin/password_link.html", user=user, link=link)
 
 
+def state_mistake(user: User) -> str:
+    """Why this administrator can't suspend this person or let them back in; empty when they can."""
+    if user.id == me().id:
+        return NOT_YOURSELF
+    return AN_OWNERS_TO_DO if user.console is not None and me().console != "owner" else ""
+
+
+@users.post("/<user_id>/role")
+@needs("owner")
+def set_role(user_id: str) -> ResponseReturnValue:
+    """Say what a person is in the console, a writer being nothing there; recorded when it changes something."""
+    asked = request.form.get("role", "")
+    wanted = next((role for role in ROLES if role == asked), None)
+    if wanted is None and asked != WRITER:
+        abort(400)
+    if user_id == me().id:
+        flash(NOT_YOURSELF, "error")
+    else:
+        change_role(user_id, wanted)
+    return redirect(url_for("admin.users.show", user_id=user_id, _anchor="role"))
+
+
+def change_role(user_id: str, wanted: ConsoleRole | None) -> None:
+    """In one transaction with its line in the audit trail. Raises NotFound."""
+    try:
+        with storage().database.session() as session:
+            before = user_store.get_user(session, user_id).console
+            if before == wanted:
+                return
+            user_store.set_console_role(session, user_id, wanted)
+            detail = {"role": wanted or WRITER, "was": before or WRITER}
+            audit.record(session, "user.role_changed", actor_id=me().id, subject_id=user_id, **detail)
+    except Conflict as wrong:
+        flash(str(wrong), "error")
+        return
+    flash(f"From now on this person is an {wanted} here, who {SAYS[wanted]}." if wanted else WRITER_AGAIN)
+
+
 @users.post("/<user_id>/erase")
+@needs("owner")
 def erase(user_id: str) -> ResponseReturnValue:
     """Erase a person for good, once their address has been typed."""
     with storage().database.reading() as session:
@@ -156,6 +196,7 @@ def erase_mistake(user: User, typed: str) -> str:
 
 
 @users.post("/<user_id>/keys/<key_id>/revoke")
+@needs("operator")
 def revoke_key(user_id: str, key_id: str) -> ResponseReturnValue:
     """Stop one API key for good."""
     with storage().database.session() as session:

@@ -1,4 +1,5 @@
-"""The workers and the queue: who gives signs of life, who trains what, how many runs wait."""
+"""The workers and the queue: who gives signs of life, who trains what, how many runs wait; and maintenance, while which
+no worker takes a run up."""
 
 from collections.abc import Mapping
 
@@ -6,10 +7,12 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.admin import health
+from app.admin.gate import needs
 from app.admin.ordering import Key, Order
 from app.web.session import me, storage
-from storage import audit, clock
+from storage import audit, clock, maintenance
 from storage import workers as worker_store
+from storage.errors import Conflict
 from storage.models import WorkerHeartbeat
 
 workers = Blueprint("workers", __name__, url_prefix="/workers")
@@ -22,23 +25,54 @@ COLUMNS: Mapping[str, Key[WorkerHeartbeat]] = {
 
 
 @workers.get("")
-def index() -> ResponseReturnValue:
+@needs("auditor")
+def index(typed: str = "", error: str = "") -> ResponseReturnValue:
     """Workers as a table, the queue as figures."""
     order = Order.read(request.args.get("sort", ""), COLUMNS, default="name")
     now = health.look(storage())
     with storage().database.reading() as session:
         rows = order.apply(worker_store.list_workers(session), COLUMNS)
-    return render_template(
+    page = render_template(
         "admin/workers.html",
         workers=rows,
         order=order,
         health=now,
         now=clock.now(),
         silent_s=worker_store.SILENT_AFTER_S,
+        most_reason=maintenance.MAX_REASON_CHARS,
+        typed=typed,
+        error=error,
     )
+    return page, 422 if error else 200
+
+
+@workers.post("/maintenance/begin")
+@needs("operator")
+def begin_maintenance() -> ResponseReturnValue:
+    """From now on no worker takes a run up."""
+    reason = request.form.get("reason", "")
+    try:
+        with storage().database.session() as session:
+            maintenance.begin(session, reason, me().id)
+    except Conflict as wrong:
+        return index(typed=reason, error=str(wrong))
+    flash("Maintenance is on: no worker takes a run up. What they hold goes on to its end.")
+    return redirect(url_for("admin.workers.index"))
+
+
+@workers.post("/maintenance/end")
+@needs("operator")
+def end_maintenance() -> ResponseReturnValue:
+    """Trainings begin again; a worker's timer announces those that waited."""
+    with storage().database.session() as session:
+        waiting = maintenance.end(session, me().id)
+    told = f"{waiting} {'run that waits is' if waiting == 1 else 'runs that wait are'} announced within ten seconds."
+    flash(f"Maintenance is over. {told}" if waiting else "Maintenance is over. No run waits.")
+    return redirect(url_for("admin.workers.index"))
 
 
 @workers.post("/<path:name>/forget")
+@needs("operator")
 def forget(name: str) -> ResponseReturnValue:
     """Take a worker that will not come back off the list. One that lives is back at its next sign of life."""
     with storage().database.session() as session:

@@ -22,6 +22,7 @@ from app.api.services import caller, services
 from app.api.speakers import Speaker, speaker_of
 from app.api.speaking_schemas import Usage, Wish
 from app.api.token_limits import tokens_for
+from app.api.token_quota import refuse_beyond_the_day
 from app.api.usage_meter import Tally
 from app.callers import hung_up
 from app.generation.errors import PromptTooLong, TooManyAtOnce
@@ -116,6 +117,7 @@ def speak(
         base = services().base
         prompt = read_prompt(base)
         most = _most_tokens(base, len(prompt), wish, max_tokens)
+        refuse_beyond_the_day(services().storage.database, services().meter, caller().user_id)
         held.enter_context(tokens_for(services().token_limit, caller().user_id, most, g.tally))
         speaker = speaker_of(caller().user_id, wish.model, wish.strength)
         params = _params(base, wish, max_tokens)
@@ -123,7 +125,9 @@ def speak(
         note(voice=speaker.voice_id, version=speaker.version, strength=speaker.strength, prefix_from=speaker.origin)
         note(prompt_tokens=len(prompt), answers=wish.num_answers)
         g.tally.model, g.tally.prompt_tokens = speaker.voice_id or speaker.model, len(prompt)
-        text = TextStream(_Listened(stream, request.environ), base.tokenizer, wish.stops, prompt, wish.num_answers)
+        text = TextStream(
+            _Listened(stream, request.environ, g.tally), base.tokenizer, wish.stops, prompt, wish.num_answers
+        )
         held.callback(_tell, g.tally, text)
         token_texts = services().token_texts if wish.num_logprobs is not None else None
         answer = kind(text, len(prompt), speaker, token_texts)
@@ -179,9 +183,10 @@ def _headed(response: Response, speaker: Speaker) -> Response:
 class _Listened:
     """A stream's tokens for as long as the caller is there to read them."""
 
-    def __init__(self, stream: GenerationStream, environ: dict[str, Any]) -> None:
+    def __init__(self, stream: GenerationStream, environ: dict[str, Any], tally: Tally) -> None:
         self._stream = stream
         self._environ = environ
+        self._tally = tally
 
     def __iter__(self) -> Iterator[Token]:
         while not self._stream.ended:
@@ -190,6 +195,7 @@ class _Listened:
                 self.cancel()
                 return
             if token is not None:
+                self._tally.speaks()
                 yield token
 
     def cancel(self) -> None:

@@ -24,8 +24,10 @@ from app.web import (
     headers,
     identity,
     intake,
+    limits,
     notices,
     passwords,
+    readings,
     receipts,
     samples,
     session,
@@ -51,6 +53,8 @@ PAGES = (
     notices.notices,
     belongings.belongings,
     receipts.receipts,
+    limits.limits,
+    readings.readings,
     voices.voices,
     intake.intake,
     samples.samples,
@@ -107,7 +111,7 @@ def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     intake.install(app, csrf)
     belongings.install(app, csrf)
     identity.install(app, config)
-    for room in (assets, errors, formats, tuning):
+    for room in (assets, errors, formats, readings, tuning):
         room.install(app)
     headers.install(app, https=https)
     gateway.install(app, config)

@@ -20,6 +20,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def amount(value: float) -> str:
+    """1840 -> '1,840', 0.25 -> '0.25': as many places as tell something."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if value < 10 else f"{value:,.1f}".removesuffix(".0")
+
+
 def bits(value: float | None) -> str:
     """A loss in bits per character, to three places; a dash when it was not measured."""
     return "–" if value is None else f"{value:.3f}"
@@ -80,6 +85,11 @@ def preview(title: str | None, text: str) -> str:
     return words if len(words) <= PREVIEW_CHARS or title else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
 
 
+def sentence(text: str) -> str:
+    """A line that somebody typed, with a stop at its end."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def excerpt(text: str) -> str:
     """The beginning of a text and its end, on one line; a short text whole."""
     if len(text) <= 2 * EXCERPT_CHARS:
@@ -96,7 +106,7 @@ def figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 def install(app: Flask) -> None:
     """Give templates these as filters and functions."""
-    for show in (number, bits, percent, ordinal, duration, when, day, size):
+    for show in (number, amount, bits, percent, ordinal, duration, when, day, size, sentence):
         app.add_template_filter(show)
     for make in (plural, preview, excerpt, figure):
         app.add_template_global(make)

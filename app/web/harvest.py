@@ -19,12 +19,11 @@ from storage import base_models, samples
 from storage.errors import InvalidSample
 from storage.remarks import Remarks, kept_text
 from storage.sample_rows import content_mac
+from storage.samples import Room
 from storage.store import Storage
 from storage.text_intake import (
     MAX_PROMPT_CHARS,
-    MAX_SAMPLES,
     MAX_TITLE_CHARS,
-    MAX_VOICE_CHARS,
     clean_date,
     clean_line,
     draft,
@@ -146,9 +145,9 @@ def _new_ones(key: bytes, pieces: Sequence[Piece], seen: set[str], harvest: Harv
     return new
 
 
-def _within(room: tuple[int, int], incoming: Sequence[Incoming], harvest: Harvest) -> list[Incoming]:
-    """As many, from the first on, as the voice has room for."""
-    most, most_chars = room
+def _within(room: Room, incoming: Sequence[Incoming], harvest: Harvest) -> list[Incoming]:
+    """As many, from the first on, as there is room for."""
+    most, most_chars = room.num_samples, room.num_chars
     kept: list[Incoming] = []
     for each in incoming:
         most_chars -= len(each.draft.text)
@@ -156,10 +155,7 @@ def _within(room: tuple[int, int], incoming: Sequence[Incoming], harvest: Harves
             break
         kept.append(each)
     if left := len(incoming) - len(kept):
-        sentence = (
-            f"There was no room for {plural(left, 'piece')}: a voice may have {MAX_SAMPLES} samples and "
-            f"{MAX_VOICE_CHARS:,} characters. Delete some, or make another voice."
-        )
+        sentence = f"There was no room for {plural(left, 'piece')}. {room.bounds}"
         source = incoming[len(kept)].piece.source
         if source:
             harvest.refused.append((source, sentence))

@@ -25,6 +25,7 @@ KINDS = {  # table -> what its rows are called, one and many
     "web_sessions": ("signed-in browser", "signed-in browsers"),
     "identities": ("connected sign-in", "connected sign-ins"),
     "password_links": ("password link", "password links"),
+    "user_quotas": ("set of quotas", "sets of quotas"),
     "notice_settings": ("choice of notices", "choices of notices"),
     "deliveries": ("letter or notice sent or to be sent", "letters or notices sent or to be sent"),
 }

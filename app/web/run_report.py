@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.web.closeness import rests_on
 from app.web.curve import Curve, draw
-from storage import tuning_runs
+from storage import maintenance, tuning_runs
 from storage.models import ENDED_STATES, LIVE_STATES, TuningEvent, TuningRun
 
 PAGE = 500
@@ -23,6 +23,8 @@ class RunReport:
     last: dict[str, Any]  # the newest metrics event's data, or empty
     curve: Curve | None
     messages: tuple[TuningEvent, ...]
+    metrics: tuple[dict[str, Any], ...] = ()  # oldest first
+    held: str | None = None  # it waits for the end of maintenance, for this reason
 
     @property
     def live(self) -> bool:
@@ -61,6 +63,8 @@ def report(session: Session, user_id: str, run_id: str) -> RunReport:
         last=metrics[-1] if metrics else {},
         curve=draw(metrics, run.step if ended else run.max_steps),
         messages=tuple(event for event in events if event.type == "message"),
+        metrics=tuple(metrics),
+        held=_held(session, run),
     )
 
 
@@ -75,7 +79,12 @@ def mark(session: Session, user_id: str, run_id: str) -> Mark:
     run = tuning_runs.get_run(session, user_id, run_id)
     position = tuning_runs.queue_position(session, run_id) if run.state == "queued" else None
     asked = (run.cancel_requested, run.pause_requested)
-    return (run.state, run.step, run.max_steps, asked, run.published, position)
+    return (run.state, run.step, run.max_steps, asked, run.published, position, _held(session, run))
+
+
+def _held(session: Session, run: TuningRun) -> str | None:
+    on = maintenance.current(session) if run.state == "queued" else None
+    return on.reason if on else None
 
 
 def all_events(session: Session, user_id: str, run_id: str) -> list[TuningEvent]:

@@ -28,7 +28,7 @@ from app.web import run_report
 from app.web.run_report import Mark, RunReport
 from app.web.session import me, sign_in_required, storage, token
 from storage import tuning_runs, voices, web_sessions
-from storage.errors import InvalidSample, NotFound
+from storage.errors import InvalidSample, LimitReached, NotFound
 from storage.store import Storage
 from tuning.celery_app import enqueue_tuning
 
@@ -52,9 +52,10 @@ def request_run(voice_id: str) -> ResponseReturnValue:
     try:
         with storage().database.session() as session:
             run, created = tuning_runs.request_run(session, user_id=me().id, voice_id=voice_id)
-    except InvalidSample as wrong:
+    except (InvalidSample, LimitReached) as wrong:
         flash(str(wrong), "error")
-        return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
+        anchor = "samples" if isinstance(wrong, InvalidSample) else "voice"
+        return redirect(url_for("voices.show", voice_id=voice_id, _anchor=anchor))
     if created and not enqueue_tuning(run.id):
         flash("The queue is not answering just now. Your request is kept and starts when it does.")
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="voice"))

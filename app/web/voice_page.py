@@ -12,7 +12,7 @@ from app.web.remark_lines import RemarkLine
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
 from app.web.version_page import report_of
-from storage import sample_changes, samples, voices
+from storage import maintenance, sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
 from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
 from storage.samples import Sample
@@ -38,6 +38,7 @@ class VoicePage:
     report: RunReport | None
     versions: Sequence[PrefixVersion]
     closeness: Closeness | None
+    held: str | None  # why no training begins just now; None: they do
 
     @property
     def fullness(self) -> float:
@@ -65,6 +66,7 @@ def read(voice_id: str, page: int) -> VoicePage:
             session, storage().keys, me().id, voice_id, waiting=False, page=page, size=SAMPLES_A_PAGE
         )
         versions = voices.list_versions(session, me().id, voice_id)
+        on = maintenance.current(session)
         return VoicePage(
             voice=voice,
             shown=shown,
@@ -78,6 +80,7 @@ def read(voice_id: str, page: int) -> VoicePage:
             report=newest_report(session, me().id, voice_id),
             versions=versions,
             closeness=_closeness(session, voice, versions),
+            held=on.reason if on else None,
         )
 
 

@@ -3,7 +3,7 @@ which name a sign-in service knows a person.
 
 It works with the release before it still running: that one neither reads nor writes the new tables and column.
 
-Revision: 0012, after 0010. Made 2026-11-26 05:15:40.118306.
+Revision: 0012, after 0011. Made 2026-11-26 05:15:40.118306.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0012"
-down_revision: str | None = "0010"
+down_revision: str | None = "0011"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

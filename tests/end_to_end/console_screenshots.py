@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import tuning_runs, users
+from storage import maintenance, tuning_runs, users
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
@@ -19,11 +19,15 @@ from tests.servers import Valkey, running_valkey
 
 PAGES = (
     ("overview", ""),
-    ("users", "users"),
     ("runs", "runs"),
+    ("failures", "failures"),
     ("workers", "workers"),
+    ("keys", "keys"),
     ("cache", "cache"),
+    ("usage", "usage"),
     ("base-models", "base-models"),
+    ("users", "users"),
+    ("storage", "storage"),
     ("audit", "audit"),
 )
 
@@ -44,7 +48,7 @@ def erase(page: Page, typed: str) -> None:
 
 def first_day(album: Album, chief: Person) -> None:
     """Where nobody has done anything yet."""
-    for name, path in PAGES[:1] + PAGES[2:6]:
+    for name, path in PAGES[:8]:
         album.take(f"console-{name}-empty", f"/admin/{path}", chief)
 
 
@@ -62,6 +66,8 @@ def busy_day(album: Album, storage: Storage, chief: Person) -> Person:
         album.take(f"console-run-{state}", f"/admin/runs/{run_id}", chief)
     album.take("console-user", f"/admin/users/{anna.user.id}", chief)
     album.take("console-user-new", f"/admin/users/{guest.id}", chief)
+    album.take("console-quotas", f"/admin/users/{anna.user.id}/quotas", chief)
+    album.take("console-reading", f"/admin/users/{anna.user.id}/reading", chief)
     album.take("console-user-self", f"/admin/users/{chief.user.id}", chief)
     album.take("console-users-none", "/admin/users?q=nobody", chief)
     album.take("console-runs-filtered", "/admin/runs?state=failed", chief)
@@ -73,9 +79,43 @@ def busy_day(album: Album, storage: Storage, chief: Person) -> Person:
     return anna
 
 
+def read(page: Page) -> None:
+    """Open the first sample."""
+    page.get_by_label("Why you have to read it").fill("She asked why two of her trainings found nothing in this one")
+    page.get_by_role("radio").first.check()
+    page.get_by_role("button", name="Write it down and read").click()
+
+
+def maintain(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
+    """While maintenance is on, in the console and for whoever waits."""
+    with storage.database.session() as session:
+        maintenance.begin(session, "A new disk goes in, until about noon", chief.user.id)
+    album.take("console-maintenance", "/admin/workers", chief)
+    album.take("console-overview-maintenance", "/admin/", chief)
+    album.take("voice-maintenance", anna.url, anna)
+    with storage.database.session() as session:
+        maintenance.end(session, chief.user.id)
+
+
+def roles(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
+    """What an auditor sees, and what is refused."""
+    auditor = join(album.app, storage, "auditor@example.org")
+    with storage.database.session() as session:
+        users.set_console_role(session, auditor.user.id, "auditor")
+    album.take("console-user-of-auditor", f"/admin/users/{anna.user.id}", auditor)
+    album.take("console-refused", f"/admin/users/{anna.user.id}/reading", auditor)
+    album.take("console-user-auditor", f"/admin/users/{auditor.user.id}", chief)
+
+
 def deeds(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
     """Suspending and erasing, with what the page says before and after."""
     page_of = f"/admin/users/{anna.user.id}"
+    album.take("console-read", f"{page_of}/reading", chief, read, LOOKS[:1] + LOOKS[3:])
+    album.take("account-read", "/account", anna)
+    album.take("account-readings", "/account/readings", anna)
+    album.take("account-limits", "/account/limits", anna)
+    maintain(album, storage, chief, anna)
+    roles(album, storage, chief, anna)
     album.take("console-suspended", page_of, chief, suspend)
     album.take("console-erase-refused", page_of, chief, partial(erase, typed="ana@example.org"))
     for number, look in enumerate(LOOKS):

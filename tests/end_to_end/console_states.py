@@ -4,12 +4,14 @@ through storage's own functions."""
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from typing import Any
 from unittest.mock import patch
 
 from flask import Flask
+from sqlalchemy.orm import Session
 
-from storage import api_keys, clock, prefixes, run_claims, usage, workers
+from storage import api_keys, clock, latency, prefixes, run_claims, usage, workers
 from storage.models import WorkerHeartbeat
 from storage.run_claims import Claim
 from storage.store import Storage
@@ -65,7 +67,7 @@ def begin(person: Person, *, worker: str = TUNER, steps: int = 9, lease_s: float
     with person.storage.database.session() as session:
         claim = run_claims.claim(session, run.id, worker=worker, lease_s=lease_s, max_attempts=3)
         assert claim is not None
-        run_claims.start_running(session, claim, MAX_STEPS)
+        run_claims.start_running(session, claim, MAX_STEPS, base_fingerprint="f" * 64)
         for number in range(steps):
             run_claims.record_progress(session, claim, 10 * (number + 1), measured(number, MAX_STEPS))
     return claim
@@ -101,7 +103,7 @@ def old_hand(app: Flask, storage: Storage) -> tuple[Person, str]:
     with ago(24 * 12):
         anna = writer(app, storage, "anna@example.org")
         with storage.database.session() as session:
-            api_keys.create_key(session, anna.user.id, "laptop")
+            laptop, _ = api_keys.create_key(session, anna.user.id, "laptop")
             phone, _ = api_keys.create_key(session, anna.user.id, "the old phone that fell into the harbour")
             counts = {phone.id: usage.Counts(2, 90, 400), usage.PAGES: usage.Counts(5, 210, 1_800)}
             places = {usage.Place(anna.user.id, usage.today(), key, anna.voice.id): counts[key] for key in counts}
@@ -111,8 +113,26 @@ def old_hand(app: Flask, storage: Storage) -> tuple[Person, str]:
         for key in api_keys.list_keys(session, anna.user.id):
             api_keys.touch(session, key.id)
         api_keys.revoke_key(session, anna.user.id, phone.id, actor_id=anna.user.id)
+    with storage.database.session() as session:
+        use_of_a_month(session, anna, laptop.id)
     with ago(26):
         return anna, publish(anna)
+
+
+def use_of_a_month(session: Session, anna: Person, key_id: str) -> None:
+    """What was asked with one key, more on some days than on others; and how long it took, in the last hours."""
+    today = date.fromisoformat(usage.today())
+    for ago in range(30):
+        day, busy = (today - timedelta(days=ago)).isoformat(), (ago * 7) % 11
+        counts = usage.Counts(4 * busy, 700 * busy, 2_100 * busy)
+        usage.add(session, {usage.Place(anna.user.id, day, key_id, anna.voice.id): counts})
+    for ago in range(40):
+        hour = latency.hour_of(time.time() - 3600 * ago)
+        slow = latency.BOUNDS_MS[6 + (ago * 5) % 7]
+        counted = {latency.Place(hour, "text", 35): 30 + ago, latency.Place(hour, "text", slow): 4}
+        latency.add(
+            session, counted | {latency.Place(hour, "other", 5): 20, latency.Place(hour, "other", slow // 2): 2}
+        )
 
 
 def read_prefixes(person: Person) -> None:

@@ -14,7 +14,7 @@ from celery import Celery
 
 from app.generation.engine import Engine
 from app.generation.sampling import SamplingParams
-from storage import crypto, notices, prefixes, schema, tuning_runs, workers
+from storage import crypto, maintenance, notices, prefixes, schema, tuning_runs, workers
 from storage.config import StorageConfig
 from storage.errors import IntegrityError
 from storage.run_claims import Claim
@@ -187,6 +187,25 @@ def test_the_worker_is_listed(platform: Platform, first: Asked) -> None:
     assert len(listed) == 1
 
 
+def test_maintenance_lets_a_worker_end_what_it_has_and_keeps_the_rest_for_afterwards(
+    platform: Platform, first: Asked
+) -> None:
+    under_way, late = platform.ask("candle ends", MANY_LINES), platform.ask("copper wire")
+    assert queue.enqueue_tuning(under_way.run_id)
+    wait_until(under_way.has_checkpoint, "training")
+    with platform.storage.database.session() as session:
+        maintenance.begin(session, "A new disk", "user-chief")
+    assert queue.enqueue_tuning(late.run_id)
+    wait_until(under_way.has_ended, "the end of what was under way")
+    assert under_way.run().published
+    wait_until(lambda: f"run {late.run_id}: nothing to claim" in platform.log(0), "the message's end")
+    assert (late.run().state, late.run().attempts) == ("queued", 0)
+    with platform.storage.database.session() as session:
+        assert maintenance.end(session, "user-chief") == 1
+    wait_until(late.has_ended, "the end of what waited")
+    assert (late.run().published, late.run().attempts) == (True, 1)
+
+
 def test_a_cancel_in_mid_run_works_within_seconds(platform: Platform, first: Asked) -> None:
     asked = platform.ask("paper boats", MANY_LINES)
     assert queue.enqueue_tuning(asked.run_id)
@@ -278,6 +297,8 @@ def test_no_log_holds_a_word_of_anybody(platform: Platform, first: Asked) -> Non
         "brambleflux",
         "weather vane",
         "tin kettle",
+        "candle ends",
+        "copper wire",
     )
     assert [word for word in words if word in logs] == []
     assert "@example.org" not in logs

@@ -16,13 +16,14 @@ GOOD = {
 
 
 def test_everything_is_read_from_the_environment() -> None:
-    config = StorageConfig.from_env({**GOOD, "IDIOLECT_CACHE_TTL_S": "60"})
+    config = StorageConfig.from_env({**GOOD, "IDIOLECT_CACHE_TTL_S": "60", "IDIOLECT_QUOTA_SAMPLES": "7"})
     assert config == StorageConfig(
         database_url=GOOD["IDIOLECT_DATABASE_URL"],
         key_store_url=GOOD["IDIOLECT_KEY_STORE_URL"],
         cache_url=GOOD["IDIOLECT_CACHE_URL"],
         master_key=bytes.fromhex("ab" * 32),
         cache_ttl_s=60,
+        quota_samples=7,
     )
 
 
@@ -50,6 +51,8 @@ def test_the_master_key_is_not_shown() -> None:
         ({"IDIOLECT_MASTER_KEY": "", "IDIOLECT_MASTER_KEY_FILE": "/nowhere/key"}, "/nowhere/key"),
         ({"IDIOLECT_CACHE_TTL_S": "soon"}, "IDIOLECT_CACHE_TTL_S"),
         ({"IDIOLECT_CACHE_TTL_S": "0"}, "IDIOLECT_CACHE_TTL_S"),
+        ({"IDIOLECT_QUOTA_RUNS": "-1"}, "IDIOLECT_QUOTA_RUNS"),
+        ({"IDIOLECT_QUOTA_STORED_MB": "lots"}, "IDIOLECT_QUOTA_STORED_MB"),
     ],
 )
 def test_a_wrong_setting_is_named(change: dict[str, str], named: str) -> None:

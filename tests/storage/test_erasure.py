@@ -21,6 +21,7 @@ from storage import (
     outbox,
     password_links,
     prefixes,
+    quotas,
     reports,
     run_claims,
     samples,
@@ -39,7 +40,14 @@ from tests import factories
 from tests.servers import Valkey
 
 CANARY = "zanzibarquokka"
-KEPT = {"audit_events", "base_models", "receipts", "workers"}  # tables that hold nobody's data
+KEPT = {
+    "api_latency",
+    "audit_events",
+    "base_models",
+    "maintenance",
+    "receipts",
+    "workers",
+}  # tables that hold nobody's data
 
 
 def live(storage: Storage) -> tuple[User, Voice]:
@@ -67,6 +75,7 @@ def live(storage: Storage) -> tuple[User, Voice]:
         idempotency.keep(session, storage.keys, turn, idempotency.Answer(200, CANARY.encode()))
         usage.add(session, {usage.Place(user.id, usage.today(), "key-1", "voice-1"): usage.Counts(1)})
         trials.begin_trial(session, user.id, voice.id, against=None)
+        quotas.set_own(session, user.id, {"voices": 7}, "user-chief")
     factories.make_run(storage, user, factories.make_voice(storage, user))
     return user, voice
 
@@ -216,10 +225,10 @@ def test_a_backup_of_the_data_holds_no_key_and_brings_nothing_back(sqlite_storag
         Storage.open(replace(sqlite_storage.config, key_store_url=f"sqlite:///{tmp_path / 'new.db'}"))
 
 
-def test_the_last_active_administrator_is_erased_only_when_nobody_else_is_left(storage: Storage) -> None:
+def test_the_last_active_owner_is_erased_only_when_nobody_else_is_left(storage: Storage) -> None:
     chief, writer = factories.make_user(storage, role="admin"), factories.make_user(storage)
     run = factories.make_run(storage, chief, factories.first_voice(storage, chief))
-    with pytest.raises(Conflict, match="only active administrator"):
+    with pytest.raises(Conflict, match="only active owner"):
         users.erase_user(storage, chief.id, chief.id)
     with storage.database.session() as session:
         assert tuning_runs.get_run(session, chief.id, run.id).state == "queued"

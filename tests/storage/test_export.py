@@ -12,6 +12,7 @@ from storage import (
     api_keys,
     export,
     export_format,
+    quotas,
     reimport,
     reports,
     sample_changes,
@@ -22,6 +23,7 @@ from storage import (
     usage,
     voices,
 )
+from storage.config import StorageConfig
 from storage.errors import InvalidExport, KeyErased, LimitReached
 from storage.models import User, Voice
 from storage.remarks import Part, Remarks
@@ -203,8 +205,8 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
         case "too many samples":
             return files | {lines: files[lines].splitlines()[0] + b"\n{}" * samples.MAX_SAMPLES}, "501 samples"
         case "too many voices":
-            more = {voice.replace("voice-", f"voice-{number}"): files[voice] for number in range(voices.MAX_VOICES)}
-            return files | more, "22 voices"
+            more = {voice.replace("voice-", f"voice-{number}"): files[voice] for number in range(reimport.MOST_VOICES)}
+            return files | more, "202 voices"
         case "a deep manifest":
             return files | {"manifest.json": b"[" * 100_000}, "manifest.json"
         case _:
@@ -230,7 +232,7 @@ def test_one_bad_line_anywhere_and_nothing_is_brought_in(storage: Storage) -> No
 def test_more_than_fits_brings_in_nothing(storage: Storage) -> None:
     user, _ = full(storage)
     fresh = factories.make_user(storage)
-    for number in range(voices.MAX_VOICES - 1):
+    for number in range(StorageConfig.quota_voices - 1):
         factories.make_voice(storage, fresh, f"Voice {number}")
     before = writing(storage, fresh)
     with pytest.raises(LimitReached):
@@ -243,3 +245,14 @@ def test_nothing_can_be_exported_once_the_key_is_gone(storage: Storage) -> None:
     storage.keys.erase(user.id)
     with pytest.raises(KeyErased):
         exported(storage, user)
+
+
+def test_an_import_keeps_to_the_account_s_quota(storage: Storage) -> None:
+    user, _ = full(storage)
+    files, fresh = exported(storage, user), factories.make_user(storage)
+    with storage.database.session() as session:
+        quotas.set_own(session, fresh.id, {"samples": 1}, actor_id=fresh.id)
+    before = writing(storage, fresh)
+    with pytest.raises(LimitReached, match="1 sample "):
+        bring_in(storage, fresh, files)
+    assert writing(storage, fresh) == before

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from storage import audit, checkpoints, outbox, run_claims, tuning_runs
 from storage.config import StorageConfig
-from storage.errors import LostLease
+from storage.errors import Conflict, LostLease
 from storage.models import TuningRun
 from storage.run_claims import Claim
 from storage.store import Storage
@@ -236,3 +236,47 @@ def test_a_worker_that_stops_gives_its_run_back_uncounted(storage: Storage, run:
     assert last is not None
     with storage.database.session() as session:
         assert checkpoints.load_checkpoint(session, storage.keys, last) == b"state"
+
+
+def test_an_administrator_takes_a_run_back_from_a_worker_that_can_write_no_more(
+    storage: Storage, run: TuningRun
+) -> None:
+    held = claim(storage, run.id)
+    assert held is not None
+    with storage.database.session() as session:
+        assert run_claims.rescue(session, run.id, "user-chief")
+    assert (read(storage, run).state, read(storage, run).worker) == ("queued", None)
+    with pytest.raises(LostLease), storage.database.session() as session:
+        run_claims.record_progress(session, held, 10, {"step": 10})
+    with storage.database.session() as session:
+        (event,) = audit.list_events(session, action="run.rescued")
+        assert (event.actor_id, event.subject_id) == ("user-chief", run.id)
+        assert [run_id for _, run_id in outbox.unsent(session)] == [run.id]
+    again = claim(storage, run.id)
+    assert again is not None
+    assert (again.attempts, again.fence) == (2, held.fence + 1)
+
+
+def test_a_run_that_was_to_be_paused_is_put_aside_when_it_is_taken_back(storage: Storage, run: TuningRun) -> None:
+    claim(storage, run.id)
+    with storage.database.session() as session:
+        tuning_runs.pause_run(session, user_id=run.user_id, run_id=run.id, actor_id=run.user_id)
+    with storage.database.session() as session:
+        assert not run_claims.rescue(session, run.id, "user-chief")
+    assert read(storage, run).state == "paused"
+
+
+def test_a_run_that_no_worker_holds_is_not_taken_back(storage: Storage, run: TuningRun) -> None:
+    with pytest.raises(Conflict, match="nothing to take back"), storage.database.session() as session:
+        run_claims.rescue(session, run.id, "user-chief")
+    with storage.database.session() as session:
+        assert audit.list_events(session, action="run.rescued") == []
+
+
+def test_a_run_says_which_base_model_it_is_trained_on(storage: Storage, run: TuningRun) -> None:
+    held = claim(storage, run.id)
+    assert held is not None
+    assert read(storage, run).base_fingerprint is None
+    with storage.database.session() as session:
+        run_claims.start_running(session, held, 10, base_fingerprint="a" * 64)
+    assert read(storage, run).base_fingerprint == "a" * 64

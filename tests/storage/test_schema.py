@@ -21,7 +21,7 @@ from storage import schema
 from storage.config import StorageConfig
 from storage.database import Database
 from storage.errors import ConfigurationError
-from storage.models import LIVE_STATES
+from storage.models import LIVE_STATES, User
 from storage.schema import DATA, KEYS, History
 from storage.store import Storage
 from tests import factories
@@ -179,3 +179,17 @@ def test_a_missing_setting_is_named_in_one_line(
     monkeypatch.delenv("IDIOLECT_DATABASE_URL", raising=False)
     assert schema.main(["upgrade"]) == 2
     assert "IDIOLECT_DATABASE_URL" in capsys.readouterr().err
+
+
+def test_who_is_an_administrator_already_becomes_an_owner(fresh_config: StorageConfig) -> None:
+    columns = "id, email, password_hash, role, state, created_at"
+    insert = text(f"INSERT INTO users ({columns}) VALUES (:id, :id, '', :role, 'active', 1)")
+    with opened(fresh_config, DATA) as database:
+        config = DATA.alembic(database)
+        command.upgrade(config, "0010")
+        with database.session() as session:
+            session.execute(insert, [{"id": "user-chief", "role": "admin"}, {"id": "user-ada", "role": "writer"}])
+        command.upgrade(config, "head")
+        with database.reading() as session:
+            assert session.get_one(User, "user-chief").console == "owner"
+            assert session.get_one(User, "user-ada").console is None

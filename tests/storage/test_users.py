@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from sqlalchemy import text
 
 from storage import audit, passwords, users, voices, web_sessions
 from storage.errors import Conflict, InvalidAccount, NotFound
@@ -115,14 +116,14 @@ def test_suspending_ends_every_browser_session_and_can_be_lifted(storage: Storag
     assert verify(storage, user.email, PASSWORD) == user.id
 
 
-def test_the_last_active_administrator_stays(storage: Storage) -> None:
+def test_the_last_active_owner_stays(storage: Storage) -> None:
     with storage.database.session() as session:
         assert not users.has_admin(session)
     first, second = (factories.make_user(storage, role="admin") for _ in range(2))
     with storage.database.session() as session:
         assert users.has_admin(session)
         users.set_state(session, first.id, "suspended")
-    with pytest.raises(Conflict, match="only active administrator"), storage.database.session() as session:
+    with pytest.raises(Conflict, match="only active owner"), storage.database.session() as session:
         users.set_state(session, second.id, "suspended")
     with storage.database.session() as session:
         users.set_state(session, first.id, "active")
@@ -132,14 +133,14 @@ def test_the_last_active_administrator_stays(storage: Storage) -> None:
 def test_a_writer_becomes_an_administrator_and_the_last_one_stays_one(storage: Storage) -> None:
     first, second = factories.make_user(storage, role="admin"), factories.make_user(storage)
     with (
-        pytest.raises(Conflict, match="Make somebody else an administrator first"),
+        pytest.raises(Conflict, match="Make somebody else an owner first"),
         storage.database.session() as session,
     ):
-        users.set_role(session, first.id, "writer")
+        users.set_console_role(session, first.id, None)
     with storage.database.session() as session:
-        assert users.set_role(session, second.id, "admin").role == "admin"
+        assert users.set_console_role(session, second.id, "owner").console == "owner"
     with storage.database.session() as session:
-        assert users.set_role(session, first.id, "writer").role == "writer"
+        assert users.set_console_role(session, first.id, None).role == "writer"
 
 
 def test_nobody_becomes_an_administrator_while_suspended(storage: Storage) -> None:
@@ -147,11 +148,11 @@ def test_nobody_becomes_an_administrator_while_suspended(storage: Storage) -> No
     with storage.database.session() as session:
         users.set_state(session, user.id, "suspended")
     with pytest.raises(Conflict, match="Let them back in first"), storage.database.session() as session:
-        users.set_role(session, user.id, "admin")
+        users.set_console_role(session, user.id, "owner")
     with storage.database.session() as session:
         assert users.get_user(session, user.id).role == "writer"
         users.set_state(session, user.id, "active")
-        assert users.set_role(session, user.id, "admin").role == "admin"
+        assert users.set_console_role(session, user.id, "owner").console == "owner"
 
 
 def test_of_two_administrators_who_demote_each_other_at_once_one_stays(storage: Storage) -> None:
@@ -163,7 +164,7 @@ def test_of_two_administrators_who_demote_each_other_at_once_one_stays(storage: 
                 users.get_user(session, user.id)
                 together.wait(30)
             try:
-                return users.set_role(session, user.id, "writer").role == "writer"
+                return users.set_console_role(session, user.id, None).role == "writer"
             except Conflict:
                 return False
 
@@ -186,12 +187,48 @@ def test_users_are_listed_newest_first_page_by_page_and_by_part_of_the_address(s
             users.list_users(session, after="user-nobody")
 
 
+def test_an_operator_or_an_auditor_takes_no_owners_place(storage: Storage) -> None:
+    owner, operator, auditor = (factories.make_user(storage, role="admin") for _ in range(3))
+    with storage.database.session() as session:
+        assert owner.console == "owner"
+        assert users.set_console_role(session, operator.id, "operator").console == "operator"
+        assert users.set_console_role(session, auditor.id, "auditor").console == "auditor"
+    for role in (None, "operator", "auditor"):
+        with pytest.raises(Conflict, match="only active owner"), storage.database.session() as session:
+            users.set_console_role(session, owner.id, role)  # type: ignore[arg-type]
+    with pytest.raises(Conflict, match="only active owner"):
+        users.erase_user(storage, owner.id, owner.id)
+    with storage.database.session() as session:  # neither of these two is an owner, so both may go
+        users.set_state(session, operator.id, "suspended")
+        users.set_console_role(session, auditor.id, None)
+
+
+def test_whom_the_release_before_makes_an_administrator_is_an_owner_and_may_be_the_last(storage: Storage) -> None:
+    chief, user = factories.make_user(storage, role="admin"), factories.make_user(storage)
+    with storage.database.session() as session:
+        session.execute(text("UPDATE users SET role = 'admin' WHERE id = :id"), {"id": user.id})
+    with storage.database.session() as session:
+        assert users.get_user(session, user.id).console == "owner"
+        users.set_console_role(session, chief.id, "auditor")
+    with pytest.raises(Conflict, match="only active owner"), storage.database.session() as session:
+        users.set_console_role(session, user.id, "auditor")
+
+
+def test_a_writer_is_nothing_in_the_console_whatever_the_column_says(storage: Storage) -> None:
+    factories.make_user(storage, role="admin")
+    user = factories.make_user(storage, role="admin")
+    with storage.database.session() as session:  # as the release before takes a role away
+        session.execute(text("UPDATE users SET role = 'writer' WHERE id = :id"), {"id": user.id})
+    with storage.database.reading() as session:
+        assert users.get_user(session, user.id).console is None
+
+
 def test_unknown_accounts_are_not_found(storage: Storage) -> None:
     with storage.database.session() as session:
         for ask in (
             users.get_user,
             lambda s, i: users.set_state(s, i, "active"),
-            lambda s, i: users.set_role(s, i, "admin"),
+            lambda s, i: users.set_console_role(s, i, "owner"),
         ):
             with pytest.raises(NotFound):
                 ask(session, "user-nobody")

@@ -40,7 +40,7 @@ def test_a_person_has_twenty_voices_at_most(storage: Storage) -> None:
     user = factories.make_user(storage)
     for number in range(19):
         factories.make_voice(storage, user, f"voice {number}")
-    with pytest.raises(LimitReached, match="delete one"):
+    with pytest.raises(LimitReached, match="20 voices"):
         factories.make_voice(storage, user, "one more")
 
 

@@ -15,7 +15,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import update
 
-from storage import clock, outbox, tuning_runs, usage, workers
+from storage import clock, maintenance, outbox, tuning_runs, usage, workers
 from storage.models import OutboxMessage, TuningRun, WorkerHeartbeat
 from storage.store import Storage
 from tests.factories import claim_run, first_voice, make_run, make_user
@@ -103,6 +103,22 @@ def test_a_long_backlog_is_not_announced_again_while_the_queue_holds_it(place: P
         place.sweeper().sweep()
         age_messages(place)
     assert place.queued() == 3
+
+
+def test_while_maintenance_is_on_nothing_is_announced_and_afterwards_everything(place: Place) -> None:
+    place.run()
+    claim_run(place.storage, place.run(), worker="gone:9", lease_s=-1)
+    with place.storage.database.session() as session:
+        maintenance.begin(session, "A new disk", "user-chief")
+    for _ in range(2):
+        place.sweeper().sweep()
+        age_messages(place)
+    assert place.queued() == 0
+    with place.storage.database.session() as session:
+        assert {run.state for run in tuning_runs.list_all_runs(session)} == {"queued"}
+        assert maintenance.end(session, "user-chief") == 2
+    place.sweeper().sweep()
+    assert place.queued() == 2
 
 
 def test_what_the_queue_has_lost_is_sent_again_and_blames_no_worker(

@@ -48,6 +48,7 @@ def test_a_run_trains_publishes_and_tells_its_course(bench: Bench) -> None:
     assert (run.step, run.max_steps) == (20, 20)
     assert run.figures["voice_bits_per_char"] < run.figures["base_bits_per_char"]
     assert run.figures["samples"] == 6
+    assert run.base_fingerprint == bench.base.fingerprint
     metrics = asked.metrics()
     assert metrics[0]["best_held_out_loss"] > metrics[-1]["best_held_out_loss"]
     assert "eta_seconds" in metrics[0]

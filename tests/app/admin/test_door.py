@@ -3,19 +3,100 @@ import re
 import pytest
 from flask import Flask
 
+from app.admin import gate
+from storage.models import ConsoleRole
 from tests.app.web.browser import Browser, Person
 
-ARGUMENTS = {"user_id": "user-x", "run_id": "run-x", "key_id": "key-x", "filename": "admin.css", "name": "celery@x"}
+ARGUMENTS = {
+    "user_id": "user-x",
+    "run_id": "run-x",
+    "key_id": "key-x",
+    "filename": "admin.css",
+    "name": "celery@x",
+    "form": "csv",
+}
 
 
-def routes(app: Flask) -> list[tuple[str, str]]:
-    """Every (method, path) of the console, with made-up ids."""
+# What each page and action takes. A new one has to be added here by hand, so that nobody gains a power unseen.
+LEAST: dict[str, ConsoleRole] = {
+    "static": "auditor",
+    "overview.show": "auditor",
+    "users.index": "auditor",
+    "users.show": "auditor",
+    "users.suspend": "operator",
+    "users.unsuspend": "operator",
+    "users.revoke_key": "operator",
+    "users.set_role": "owner",
+    "users.make_password_link": "owner",
+    "users.erase": "owner",
+    "quotas.edit": "owner",
+    "quotas.change": "owner",
+    "reading.choose": "owner",
+    "reading.read": "owner",
+    "runs.index": "auditor",
+    "runs.show": "auditor",
+    "runs.cancel": "operator",
+    "runs.retry": "operator",
+    "runs.rescue": "operator",
+    "failures.index": "auditor",
+    "workers.index": "auditor",
+    "workers.forget": "operator",
+    "workers.begin_maintenance": "operator",
+    "workers.end_maintenance": "operator",
+    "cache.show": "auditor",
+    "cache.evict": "operator",
+    "keys.index": "auditor",
+    "space.index": "auditor",
+    "usage.index": "auditor",
+    "base_models.index": "auditor",
+    "base_models.retrain": "operator",
+    "audit.index": "auditor",
+    "audit.export": "auditor",
+}
+
+
+def endpoints(app: Flask) -> list[tuple[str, str, str]]:
+    """Every (endpoint, method, path) of the console, with made-up ids."""
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.partition(".")[0] == "admin"]
     found = []
     for rule in rules:
         path = re.sub(r"<(?:\w+:)?(\w+)>", lambda part: ARGUMENTS[part.group(1)], rule.rule)
-        found += [(method, path) for method in sorted(rule.methods or ()) if method in ("GET", "POST")]
+        methods = sorted({"GET", "POST"} & (rule.methods or set()))
+        found += [(rule.endpoint.removeprefix("admin."), method, path) for method in methods]
     return found
+
+
+def routes(app: Flask) -> list[tuple[str, str]]:
+    """Every (method, path) of the console."""
+    return [(method, path) for _, method, path in endpoints(app)]
+
+
+@pytest.mark.parametrize("role", gate.ROLES)
+def test_every_page_and_action_takes_the_role_that_is_written_down(
+    app: Flask, role: ConsoleRole, request: pytest.FixtureRequest
+) -> None:
+    assert {endpoint for endpoint, _, _ in endpoints(app)} == set(LEAST)
+    person: Person = request.getfixturevalue("chief" if role == "owner" else role)
+    token = {"csrf_token": person.browser.token()}
+    for endpoint, method, path in endpoints(app):
+        with person.browser.client.open(path, method=method, data=token if method == "POST" else None) as answer:
+            is_allowed = gate.ROLES.index(role) >= gate.ROLES.index(LEAST[endpoint])
+            assert (answer.status_code != 403) == is_allowed, f"{method} {path} as {role}: {answer.status_code}"
+
+
+def test_a_view_that_says_nothing_is_nobodys(app: Flask, chief: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = app.view_functions["admin.overview.show"]
+    monkeypatch.delattr(view, "console_role")
+    assert chief.browser.get("/admin/").status_code == 403
+
+
+def test_whose_role_is_too_small_is_told_whose_it_takes(auditor: Person, ada: Person) -> None:
+    answer = auditor.browser.post(f"/admin/users/{ada.user.id}/erase", {"address": ada.user.email})
+    assert answer.status_code == 403
+    assert "Nothing was changed" in answer.text
+    assert "This takes an owner" in answer.text
+    assert "looks at everything and changes nothing" in answer.text
+    assert ada.browser.get("/account").status_code == 200
 
 
 def test_every_page_and_action_is_a_404_for_a_writer(app: Flask, ada: Person) -> None:

@@ -2,10 +2,11 @@ import re
 
 import pytest
 
-from storage import audit, run_claims, tuning_runs
+from storage import audit, clock, run_claims, tuning_runs
 from storage.models import TuningRun
 from tests.app.web.browser import Person
 from tests.app.web.training import begin, end, publish
+from tests.factories import register_base_model
 
 
 def run_now(person: Person, run_id: str) -> TuningRun:
@@ -31,7 +32,7 @@ def test_the_filter_by_state_lives_in_the_url(chief: Person, ada: Person, bob: P
     assert running.run_id in page
     assert queued.id not in page
     assert 'href="/admin/runs?state=running" aria-current="true"' in page
-    assert "No run is failed" in chief.browser.get("/admin/runs?state=failed").text
+    assert "No run is like that" in chief.browser.get("/admin/runs?state=failed").text
 
 
 def test_an_unknown_state_shows_all(chief: Person, ada: Person) -> None:
@@ -151,3 +152,83 @@ def test_a_run_whose_samples_are_gone_is_not_run_again_and_says_why(chief: Perso
     page = chief.browser.post(f"/admin/runs/{run.id}/retry", follow_redirects=True)
     assert 'role="alert"' in page.text
     assert "Asked for again" not in page.text
+
+
+def test_runs_are_narrowed_down_by_owner_model_and_cause_in_the_url(
+    chief: Person, auditor: Person, ada: Person, bob: Person
+) -> None:
+    register_base_model(chief.storage)
+    queued, claim = waiting(ada), begin(bob)
+    end(bob, claim, "failed", error_code="gave_up", error_message="Given up.")
+
+    def shown(query: str) -> list[str]:
+        return re.findall(
+            r'row-link mono" href="/admin/runs/(run-\w+)"', auditor.browser.get(f"/admin/runs?{query}").text
+        )
+
+    assert shown("user=ADA@example.org") == shown(f"user={ada.user.id}") == [queued.id]
+    assert shown("cause=gave_up") == shown("state=failed&within=day") == [claim.run_id]
+    assert shown("user=nobody@example.org") == shown("cause=internal") == shown("model=abc") == []
+    assert shown("within=ever&state=flying") == [claim.run_id, queued.id]
+    page = auditor.browser.get("/admin/runs?cause=gave_up&user=bob@example.org").text
+    assert 'href="/admin/runs?user=bob@example.org&amp;cause=gave_up&amp;state=failed"' in page.replace("%40", "@")
+    assert '<option value="gave_up" selected>' in page
+    assert "1 run of this kind" in page
+
+
+def test_a_run_names_its_base_model_and_leads_to_its_others(chief: Person, ada: Person) -> None:
+    register_base_model(chief.storage, fingerprint="a" * 64)
+    ada.add(3)
+    run = ada.run()
+    assert "not begun" in chief.browser.get(f"/admin/runs/{run.id}").text
+    with chief.storage.database.session() as session:
+        held = run_claims.claim(session, run.id, worker="w", lease_s=60, max_attempts=3)
+        assert held is not None
+        run_claims.start_running(session, held, 10, base_fingerprint="a" * 64)
+    assert f'href="/admin/runs?model={"a" * 64}">idiolect-base</a>' in chief.browser.get(f"/admin/runs/{run.id}").text
+    assert run.id in chief.browser.get(f"/admin/runs?model={'a' * 64}").text
+
+
+def test_an_operator_takes_a_run_back_from_its_worker_once(operator: Person, ada: Person) -> None:
+    claim = begin(ada)
+    page = f"/admin/runs/{claim.run_id}"
+    assert "Take it back from its worker" in operator.browser.get(page).text
+    done = operator.browser.post(f"{page}/rescue", follow_redirects=True).text
+    assert "In the queue again" in done
+    assert "Take it back from its worker" not in done
+    assert "An administrator took the run back" in done
+    assert run_now(ada, claim.run_id).state == "queued"
+    assert "nothing to take back" in operator.browser.post(f"{page}/rescue", follow_redirects=True).text
+
+
+def test_a_runs_measurements_are_there_to_be_opened(chief: Person, ada: Person) -> None:
+    claim = begin(ada)
+    page = chief.browser.get(f"/admin/runs/{claim.run_id}").text
+    assert "Measurements (3)" in page
+    assert '<td data-label="Held-out loss" class="right">2.410</td>' in page
+
+
+def test_failures_are_counted_by_cause_and_each_number_leads_to_its_runs(
+    chief: Person, auditor: Person, ada: Person, bob: Person
+) -> None:
+    assert "No training has failed so far" in auditor.browser.get("/admin/failures").text
+    end(ada, begin(ada), "failed", error_code="gave_up", error_message="Given up.")
+    end(bob, begin(bob), "succeeded", published=False)
+    page = auditor.browser.get("/admin/failures").text
+    assert "gave up</span>" in page
+    assert "No failure: the voice was no closer" in page
+    for cause in ("gave_up", "not_published"):
+        assert f'<a href="/admin/runs?cause={cause}&amp;within=day">1</a>' in page
+        assert len(re.findall(r"row-link mono", auditor.browser.get(f"/admin/runs?cause={cause}&within=day").text)) == 1
+
+
+def test_the_overview_leads_to_the_very_runs_it_counts(
+    chief: Person, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = begin(ada)
+    later = clock.now() + 3600
+    monkeypatch.setattr(clock, "now", lambda: later)
+    page = chief.browser.get("/admin/").text
+    assert 'href="/admin/runs?state=lost">Look</a>' in page
+    assert claim.run_id in chief.browser.get("/admin/runs?state=lost").text
+    assert claim.run_id in chief.browser.get("/admin/runs?state=training").text

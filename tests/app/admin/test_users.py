@@ -173,57 +173,93 @@ def test_a_key_is_only_found_under_its_owner(chief: Person, ada: Person, bob: Pe
     assert not trail(chief.storage, "key.revoked")
 
 
-def role_of(person: Person) -> str:
+def role_of(person: Person) -> str | None:
     with person.storage.database.session() as session:
-        return users.get_user(session, person.user.id).role
+        return users.get_user(session, person.user.id).console
 
 
-def test_a_writer_is_made_administrator_and_a_writer_again(chief: Person, ada: Person) -> None:
-    mine = f"/admin/users/{ada.user.id}"
-    assert "Make administrator" in chief.browser.get(mine).text
+def give(chief: Person, person: Person, role: str) -> str:
+    """What the page says once this role was asked for."""
+    answer = chief.browser.post(f"/admin/users/{person.user.id}/role", {"role": role}, follow_redirects=True)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_a_role_is_given_and_taken_and_each_change_is_recorded_once(chief: Person, ada: Person) -> None:
+    assert "Role in the console" in chief.browser.get(f"/admin/users/{ada.user.id}").text
     for _ in range(2):  # the second changes nothing and is not recorded
-        page = chief.browser.post(f"{mine}/make-administrator", follow_redirects=True)
-    assert "Make writer" in page.text
+        give(chief, ada, "operator")
+    assert "is an owner here" in give(chief, ada, "owner")
     assert ada.browser.get("/admin/").status_code == 200
-    chief.browser.post(f"{mine}/make-writer")
+    assert "A writer now" in give(chief, ada, "writer")
     assert ada.browser.get("/admin/").status_code == 404
-    for action in ("user.made_administrator", "user.made_writer"):
-        (event,) = trail(chief.storage, action)
-        assert (event.actor_id, event.subject_id) == (chief.user.id, ada.user.id)
+    events = trail(chief.storage, "user.role_changed")
+    assert {(event.actor_id, event.subject_id) for event in events} == {(chief.user.id, ada.user.id)}
+    assert [event.detail for event in reversed(events)] == [
+        {"role": "operator", "was": "writer"},
+        {"role": "owner", "was": "operator"},
+        {"role": "writer", "was": "owner"},
+    ]
 
 
-def test_a_suspended_person_is_let_back_in_before_they_are_made_administrator(chief: Person, ada: Person) -> None:
+def test_a_role_that_is_none_is_refused(chief: Person, ada: Person) -> None:
+    for asked in ("admin", "", "Owner"):
+        assert chief.browser.post(f"/admin/users/{ada.user.id}/role", {"role": asked}).status_code == 400
+    assert role_of(ada) is None
+
+
+def test_a_suspended_person_is_let_back_in_before_they_get_a_role(chief: Person, ada: Person) -> None:
     theirs = f"/admin/users/{ada.user.id}"
-    assert "Make administrator" not in chief.browser.post(f"{theirs}/suspend", follow_redirects=True).text
-    refused = chief.browser.post(f"{theirs}/make-administrator", follow_redirects=True).text
-    assert "This person is suspended: nothing was changed. Let them back in first." in refused
-    assert role_of(ada) == "writer"
-    assert not trail(chief.storage, "user.made_administrator")
-    assert "Make administrator" in chief.browser.post(f"{theirs}/unsuspend", follow_redirects=True).text
-    chief.browser.post(f"{theirs}/make-administrator")
-    assert role_of(ada) == "admin"
+    assert "Change the role" not in chief.browser.post(f"{theirs}/suspend", follow_redirects=True).text
+    assert "This person is suspended: nothing was changed. Let them back in first." in give(chief, ada, "auditor")
+    assert role_of(ada) is None
+    assert not trail(chief.storage, "user.role_changed")
+    chief.browser.post(f"{theirs}/unsuspend")
+    give(chief, ada, "auditor")
+    assert role_of(ada) == "auditor"
 
 
 def test_a_suspended_administrator_can_be_made_a_writer(app: Flask, chief: Person) -> None:
     second = join(app, chief.storage, "second@example.org", role="admin")
     chief.browser.post(f"/admin/users/{second.user.id}/suspend")
-    assert "Make writer" in chief.browser.get(f"/admin/users/{second.user.id}").text
-    chief.browser.post(f"/admin/users/{second.user.id}/make-writer")
-    assert role_of(second) == "writer"
+    give(chief, second, "writer")
+    assert role_of(second) is None
 
 
-def test_nobody_demotes_themselves_and_so_not_the_last_administrator(chief: Person) -> None:
-    mine = f"/admin/users/{chief.user.id}"
-    assert "Make writer" not in chief.browser.get(mine).text
-    assert "your own account" in chief.browser.post(f"{mine}/make-writer", follow_redirects=True).text
-    assert role_of(chief) == "admin"
-    assert not trail(chief.storage, "user.made_writer")
+def test_nobody_changes_their_own_role_and_so_not_the_last_owners(chief: Person) -> None:
+    assert "Change the role" not in chief.browser.get(f"/admin/users/{chief.user.id}").text
+    assert "your own account" in give(chief, chief, "auditor")
+    assert role_of(chief) == "owner"
+    assert not trail(chief.storage, "user.role_changed")
 
 
-def test_the_only_administrator_may_leave_as_the_refusal_says(chief: Person, ada: Person) -> None:
+def test_who_has_a_role_is_suspended_and_let_back_in_by_an_owner_only(
+    chief: Person, operator: Person, auditor: Person
+) -> None:
+    for person in (chief, auditor):
+        page = f"/admin/users/{person.user.id}"
+        assert "only an owner can suspend them" in operator.browser.get(page).text
+        assert "an owner has to do it" in operator.browser.post(f"{page}/suspend", follow_redirects=True).text
+        assert state_of(person) == "active"
+    chief.browser.post(f"/admin/users/{auditor.user.id}/suspend")
+    operator.browser.post(f"/admin/users/{auditor.user.id}/unsuspend")
+    assert state_of(auditor) == "suspended"
+
+
+def test_an_auditor_is_offered_nothing_that_would_be_refused(chief: Person, auditor: Person, ada: Person) -> None:
+    with ada.storage.database.session() as session:
+        api_keys.create_key(session, ada.user.id, "laptop")
+    run_id = begin(ada).run_id
+    for path in (f"users/{ada.user.id}", f"runs/{run_id}", "workers", "base-models"):
+        offered = re.findall(r'<form method="post" action="(/admin/[^"]+)"', chief.browser.get(f"/admin/{path}").text)
+        assert offered or path in ("workers", "base-models")
+        assert 'action="/admin/' not in auditor.browser.get(f"/admin/{path}").text.replace('method="get" action', "")
+
+
+def test_the_only_owner_may_leave_as_the_refusal_says(chief: Person, ada: Person) -> None:
     refused = chief.browser.post("/account/delete", {"word": "delete"})
     assert refused.status_code == 409
-    assert "Make somebody else an administrator first, on their page in the console" in refused.text
-    chief.browser.post(f"/admin/users/{ada.user.id}/make-administrator")
+    assert "Make somebody else an owner first, on their page in the console" in refused.text
+    give(chief, ada, "owner")
     assert chief.browser.post("/account/delete", {"word": "delete"}).status_code == 200
     assert ada.browser.get("/admin/users").status_code == 200

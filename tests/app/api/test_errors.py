@@ -20,7 +20,11 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
     error: dict[str, Any] = answer.json["error"]
     assert set(error) == {"message", "type", "param", "code"}
     kinds = (
-        ("server_error",) if status >= 500 else ("requests", "tokens") if status == 429 else ("invalid_request_error",)
+        ("server_error",)
+        if status >= 500
+        else ("requests", "tokens", "insufficient_quota")
+        if status == 429
+        else ("invalid_request_error",)
     )
     assert error["type"] in kinds
     assert error["code"]

@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 
 from app.api import server_sent_events
-from storage import outbox
+from storage import maintenance, outbox
 from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.servers import ValkeyServer
@@ -27,6 +27,23 @@ def frozen_broker(own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> 
     own_valkey.process.send_signal(signal.SIGSTOP)
     yield
     fresh.close()
+
+
+@pytest.fixture
+def under_maintenance(api: Api) -> Iterator[None]:
+    with api.storage.database.session() as session:
+        maintenance.begin(session, "A new disk", "user-chief")
+    yield
+    with api.storage.database.session() as session:
+        maintenance.end(session, "user-chief")
+
+
+@pytest.mark.usefixtures("under_maintenance")
+def test_during_maintenance_runs_are_taken_in_and_text_is_written(api: Api, ann: Person) -> None:
+    write_samples(api.storage, ann)
+    asked = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={})
+    assert (asked.status_code, asked.json["state"]) == (202, "queued")
+    assert api.complete(ann, api.base.name, max_tokens=4).status_code == 200
 
 
 @pytest.mark.usefixtures("frozen_broker")

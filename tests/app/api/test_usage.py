@@ -10,7 +10,7 @@ from app.api.services import Services
 from app.api.usage_meter import Tally, UsageMeter
 from app.auth import Caller, issue_gateway_token
 from app.config import AppConfig
-from storage import usage, web_sessions
+from storage import latency, usage, web_sessions
 from storage.database import Database
 from storage.schema import upgrade
 from storage.store import Storage
@@ -133,3 +133,18 @@ def test_counts_outlast_a_database_that_is_away(tmp_path: Any, master_key: bytes
         (row,) = usage.list_usage(session, user_id, days=1)
         assert (row.requests, row.prompt_tokens, row.completion_tokens) == (1, 1, 2)
     storage.close()
+
+
+def test_how_long_it_took_is_counted_to_the_first_token_or_the_whole_answer(api: Api, ann: Person) -> None:
+    def answers() -> dict[str, int]:
+        api.services.meter.flush()
+        with api.storage.database.reading() as session:
+            counted = {kind: latency.together(latency.by_hour(session, kind, 2).values()) for kind in ("text", "other")}  # type: ignore[arg-type]
+        return {kind: sum(counts.values()) for kind, counts in counted.items()}
+
+    before = answers()
+    write(api, ann, api.base.name, max_tokens=3)
+    write(api, ann, api.base.name, max_tokens=3, stream=True)
+    error_of(write(api, ann, "voice-unknown"), 404)
+    api.call(ann, "GET", "/v1/models", buffered=True)
+    assert answers() == {"text": before["text"] + 2, "other": before["other"] + 1}

@@ -184,7 +184,7 @@ def test_the_last_administrator_stays_while_there_are_others(ada: Person, storag
     root = join(ada.browser.app, storage, "root@example.org", role="admin")
     page = root.browser.post("/account/delete", {"word": "delete"})
     assert page.status_code == 409
-    assert "only active administrator" in page.text
+    assert "only active owner" in page.text
     assert 'value="delete"' in page.text
     assert root.browser.get("/account").status_code == 200
 
