@@ -16,14 +16,16 @@ class Wire:
         self._door = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._whole = True
+        self._turn = threading.Lock()  # so that no connection slips through while the wire is cut
         self.url = f"http://127.0.0.1:{self._door.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
         """End every connection, and each new one at once."""
-        self._whole = False
-        for end in list(self._open):
-            _hang_up(end)
+        with self._turn:
+            self._whole = False
+            for end in list(self._open):
+                _hang_up(end)
 
     def mend(self) -> None:
         """Let new connections through again."""
@@ -38,11 +40,12 @@ class Wire:
         with contextlib.suppress(OSError):  # the door is closed
             while True:
                 here, _ = self._door.accept()
-                if not self._whole:
-                    _hang_up(here)
-                    continue
-                there = socket.create_connection(self._there)
-                self._open |= {here, there}
+                with self._turn:
+                    if not self._whole:
+                        _hang_up(here)
+                        continue
+                    there = socket.create_connection(self._there)
+                    self._open |= {here, there}
                 for source, target in ((here, there), (there, here)):
                     threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
