@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,17 +18,13 @@ from types import TracebackType
 from typing import Self
 
 from app.embedded.addresses import Addresses
-from app.embedded.log_files import last_lines
-from app.embedded.part import Part, RunningPart
 from app.embedded.redis_servers import cache_part
 from app.embedded.roles import api_part
+from benchmarks.role_process import config_in, start, variables
 from benchmarks.worker_process import worker_environment
 from storage import schema
-from storage.config import StorageConfig
 from storage.store import Storage
 
-START_S, STOP_S = 300.0, 15.0
-UNLIMITED = "1000000"  # requests of one key in a minute, and tokens of one account
 _KIB = 1024
 
 
@@ -60,16 +55,16 @@ class ApiProcess:
             addresses = Addresses(0)
             opening.callback(addresses.close)
             self.host, self.port = addresses.api.getsockname()
-            config = _config(folder, addresses.sockets / "cache.sock")
+            config = config_in(folder, addresses.sockets / "cache.sock")
             schema.upgrade(config)
-            environment = worker_environment(allocator=False) | _variables(config) | self._settings
+            environment = worker_environment(allocator=False) | variables(config) | self._settings
             cache = cache_part(addresses.sockets / "cache.sock", folder / "cache.log", environment)
-            _start(opening, cache)
+            start(opening, cache)
             self.storage = Storage.open(config)
             opening.callback(self.storage.close)
             api = api_part(addresses, folder / "api.log", environment)
             self._log = api.log
-            self._master = _start(opening, api).process.pid
+            self._master = start(opening, api).process.pid
             self._open = opening.pop_all()
         return self
 
@@ -109,49 +104,6 @@ class ApiProcess:
     def _worker(self) -> int:
         (child,) = Path(f"/proc/{self._master}/task/{self._master}/children").read_text(encoding="ascii").split()
         return int(child)
-
-
-def _config(folder: Path, cache: Path) -> StorageConfig:
-    return StorageConfig(
-        database_url=f"sqlite:///{folder / 'data.db'}",
-        key_store_url=f"sqlite:///{folder / 'keys.db'}",
-        cache_url=f"unix://{cache}",
-        master_key=os.urandom(32),
-    )
-
-
-def _variables(config: StorageConfig) -> dict[str, str]:
-    return {
-        "IDIOLECT_DATABASE_URL": config.database_url,
-        "IDIOLECT_KEY_STORE_URL": config.key_store_url,
-        "IDIOLECT_CACHE_URL": config.cache_url,
-        "IDIOLECT_RATE_LIMIT_URL": config.cache_url,
-        "IDIOLECT_RATE_LIMIT_PER_MINUTE": UNLIMITED,
-        "IDIOLECT_TOKEN_LIMIT_PER_MINUTE": UNLIMITED,
-        "IDIOLECT_MASTER_KEY": config.master_key.hex(),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def _start(opening: ExitStack, part: Part) -> RunningPart:
-    """Start it, wait until it answers, and stop it at the end."""
-    running = RunningPart(part)
-    opening.callback(_stop, running)
-    until = time.monotonic() + START_S
-    while not part.is_healthy():
-        if running.has_ended() or time.monotonic() > until:
-            print(last_lines(part.log), file=sys.stderr)
-            raise SystemExit(f"the {part.name} did not start; the end of its log is above")
-        time.sleep(0.1)
-    return running
-
-
-def _stop(running: RunningPart) -> None:
-    running.ask_to_stop()
-    until = time.monotonic() + STOP_S
-    while not running.has_ended() and time.monotonic() < until:
-        time.sleep(0.05)
-    running.sweep()
 
 
 def _completions(log: bytes) -> Iterator[Seen]:

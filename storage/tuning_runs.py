@@ -106,8 +106,8 @@ def list_newest_events(
 
 
 def estimated_finish(session: Session, run: TuningRun) -> int | None:
-    """When a run ends at the latest, by its own newest estimate, in whole UTC seconds; None while it is not running, or
-    when the estimate is of before an interruption."""
+    """When a run will most likely have ended, by its own newest estimate, in whole UTC seconds; None while it is not
+    running, or when the estimate is of before an interruption."""
     if run.state != "running":
         return None
     measured = select(TuningEvent).where(TuningEvent.run_id == run.id, TuningEvent.type == "metrics")

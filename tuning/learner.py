@@ -15,6 +15,7 @@ from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
+from tuning.remaining import judging_steps, steps_left
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
 
 
@@ -90,7 +91,7 @@ class Learner:
 
     def progress(self, train_loss: float | None, held_out_loss: float | None) -> Progress:
         """Where this job stands; looks at the early-stopping set enter the history."""
-        left = self.max_steps - self.step
+        left = 0.0 if self.finished else self._steps_left()
         progress = Progress(
             step=self.step,
             max_steps=self.max_steps,
@@ -99,11 +100,17 @@ class Learner:
             base_held_out_loss=self.base_loss,
             best_held_out_loss=_finite(self.best_loss),
             seconds=self.seconds,
-            eta_seconds=0.0 if self.finished else self.seconds / max(1, self.step) * left,
+            eta_seconds=self.seconds / max(1, self.step) * left,
+            steps_left=left,
         )
         if held_out_loss is not None:
             self._history.append(progress)
         return progress
+
+    def _steps_left(self) -> float:
+        settings, looks_in_vain = self._settings, self._looks_without_gain
+        training = steps_left(self.step, looks_in_vain, self.max_steps, settings.evaluate_every, settings.patience)
+        return training + judging_steps(num_tokens(self._job.split.test), self._deck.tokens_per_step)
 
     def result(self) -> TrainingResult:
         """The best prefix so far and its course."""
@@ -175,6 +182,7 @@ class Deck:
         total = sum(len(block.token_ids) for block in blocks)
         self._blocks = blocks
         self._steps_per_epoch = min(len(blocks), math.ceil(total / tokens_per_step))
+        self.tokens_per_step = total / self._steps_per_epoch
         self.generator = torch.Generator().manual_seed(seed)
         self.order = torch.randperm(len(blocks), generator=self.generator)
         self.position = 0

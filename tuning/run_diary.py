@@ -4,6 +4,7 @@ Knows neither how training works nor what becomes of the run."""
 
 import math
 import time
+from collections import deque
 
 from storage import checkpoints, run_claims
 from storage.run_claims import Claim
@@ -11,6 +12,8 @@ from storage.store import Storage
 from tuning.training import Progress
 
 MOST_METRICS = 100
+PACE_STEPS = 10  # the pace is theirs: others come to the machine and leave it
+LEAST_STEPS = 5  # before a pace is told: there is a look among them by the recipe
 
 
 class RunDiary:
@@ -20,7 +23,8 @@ class RunDiary:
     def __init__(self, storage: Storage, claim: Claim, *, checkpoint_every_s: float) -> None:
         self._storage, self._claim = storage, claim
         self._checkpoint_every_s = checkpoint_every_s
-        self._first: tuple[int, float] | None = None  # step and time of the first progress
+        self._has_begun = False
+        self._lately: deque[tuple[int, float]] = deque(maxlen=PACE_STEPS + 1)  # steps and when they were done
         self._last_look = self._last_metrics = -math.inf
         self._saved_at = time.monotonic()
         self._step = 0
@@ -32,8 +36,9 @@ class RunDiary:
 
     def progress(self, progress: Progress) -> None:
         """Record a step, if it is time for it. The last one always is."""
-        if self._first is None:
-            self._first = (progress.step, time.monotonic())
+        if self._has_begun:  # a first step takes what only a first step takes
+            self._lately.append((progress.step, time.monotonic()))
+        self._has_begun = True
         self._step = progress.step
         if not self._is_due(progress):
             return
@@ -58,16 +63,14 @@ class RunDiary:
     def _is_due(self, progress: Progress) -> bool:
         stride = math.ceil(2 * progress.max_steps / MOST_METRICS)
         last = self._last_metrics if progress.held_out_loss is None else self._last_look
-        return progress.step - last >= stride or progress.eta_seconds == 0
+        return progress.step - last >= stride or progress.steps_left == 0
 
     def _eta(self, progress: Progress) -> float | None:
-        """Seconds left if every step were needed, at this attempt's own pace by the clock, looks and writes included.
-        None before the first step; 0 at the end."""
-        assert self._first is not None
-        step, began = self._first
-        if progress.step == step:
-            return None
-        if progress.eta_seconds == 0:
+        """Seconds that are most likely left, at the pace by the clock of the last steps, looks and writes included.
+        None before there is a pace; 0 at the end."""
+        if progress.steps_left == 0:
             return 0.0
-        pace = (time.monotonic() - began) / (progress.step - step)
-        return round(pace * (progress.max_steps - progress.step), 1)
+        if len(self._lately) <= LEAST_STEPS:
+            return None
+        (first, began), (last, now) = self._lately[0], self._lately[-1]
+        return round((now - began) / (last - first) * progress.steps_left, 1)

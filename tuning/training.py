@@ -83,7 +83,7 @@ class TrainingJob:
 class Progress:
     """Where one job stands after a step. train_loss in nats per token; held-out losses in bits per character of the
     early-stopping set. held_out_loss is None at steps that did not look at it; a loss that is not finite is None.
-    eta_seconds: at most, as if every step up to max_steps were needed."""
+    steps_left: most likely, judging included, in steps; 0 at the end. eta_seconds: the same in seconds of training."""
 
     step: int
     max_steps: int
@@ -93,6 +93,7 @@ class Progress:
     best_held_out_loss: float | None
     seconds: float
     eta_seconds: float
+    steps_left: float = 0.0
 
     def as_metrics(self) -> dict[str, Any]:
         """The plain JSON recorded as the run's metrics event."""

@@ -12,6 +12,7 @@ PREVIEW_CHARS = 70
 EXCERPT_CHARS = 240
 EXCERPT_END_CHARS = 80
 MINUTE_S = 60
+FEW_MINUTES_S = 300  # below that, a minute more or less is too much
 HOUR_S = 3600
 
 
@@ -48,10 +49,13 @@ def ordinal(position: int) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: '40 s', '3 min', '1 h', '1 h 20 min'."""
+    """Seconds as people say them: '40 s', '1 min 30 s', '7 min', '1 h', '1 h 20 min'."""
     whole = max(1, round(seconds or 0))
     if whole < MINUTE_S:
         return f"{whole} s"
+    if whole < FEW_MINUTES_S:
+        minutes, rest = divmod(round(whole, -1), MINUTE_S)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     if whole < HOUR_S:
         return f"{round(whole / MINUTE_S)} min"
     hours, minutes = whole // HOUR_S, whole % HOUR_S // MINUTE_S

@@ -17,14 +17,16 @@ from storage.models import PrefixVersion, Voice
 from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
 from storage.samples import Sample
 
-SAMPLES_A_PAGE = 50
+SAMPLES_A_PAGE = 30
+VERSIONS_SHOWN = 8  # the newest; the page has all of them for whoever asks
 MOST_UPLOAD_BYTES = 32 * 1024 * 1024  # of one form, files and all
 
 
 @dataclass(frozen=True)
 class VoicePage:
     """What the template shows. `shown` is one page of the samples that were looked at, newest first, `lines` what was
-    noticed about each, by id. `closeness`: how close the version in use is to the person; None while none is in use."""
+    noticed about each, by id. `versions`: the newest of `num_versions`, and the one in use. `closeness`: how close the
+    version in use is to the person; None while none is in use."""
 
     voice: Voice
     shown: Sequence[Sample]
@@ -37,6 +39,7 @@ class VoicePage:
     readiness: Readiness
     report: RunReport | None
     versions: Sequence[PrefixVersion]
+    num_versions: int
     closeness: Closeness | None
     held: str | None  # why no training begins just now; None: they do
 
@@ -58,7 +61,7 @@ class VoicePage:
         return "voice" if self.readiness.enough else "samples"
 
 
-def read(voice_id: str, page: int) -> VoicePage:
+def read(voice_id: str, page: int, *, all_versions: bool = False) -> VoicePage:
     """Read the page's data. Raises NotFound for another's voice."""
     with storage().database.reading() as session:
         voice = voices.get_voice(session, me().id, voice_id)
@@ -78,10 +81,15 @@ def read(voice_id: str, page: int) -> VoicePage:
             included_ids=samples.included_ids(session, me().id, voice_id),
             readiness=samples.readiness(session, me().id, voice_id),
             report=newest_report(session, me().id, voice_id),
-            versions=versions,
+            versions=versions if all_versions else _newest(versions, voice.active_version),
+            num_versions=len(versions),
             closeness=_closeness(session, voice, versions),
             held=on.reason if on else None,
         )
+
+
+def _newest(versions: Sequence[PrefixVersion], in_use: int | None) -> Sequence[PrefixVersion]:
+    return [version for nth, version in enumerate(versions) if nth < VERSIONS_SHOWN or version.version == in_use]
 
 
 def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
@@ -91,7 +99,7 @@ def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
     """The page as HTML, with what was typed and what went wrong."""
-    page = read(voice_id, request.args.get("page", 1, type=int))
+    page = read(voice_id, request.args.get("page", 1, type=int), all_versions=request.args.get("versions") == "all")
     return render_template(
         "voice.html",
         page=page,

@@ -1,32 +1,64 @@
-"""What every module of pictures shares: the album that takes them, and a platform of its own to be pictured."""
+"""Pages at each of their states: what shows them, and who looks. The states are made by the modules of pictures beside
+this one; a Camera photographs them, and a test examines them."""
 
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
+from urllib.parse import urlsplit
 
 from flask import Flask
 from playwright.sync_api import Browser, Page, ViewportSize
+from werkzeug.exceptions import HTTPException
 
 from storage import schema
 from storage.config import MASTER_KEY_BYTES, StorageConfig
 from storage.store import Storage
 from tests.app.web.browser import Person
-from tests.end_to_end.browsing import DESKTOP, PHONE, launched, overflow
+from tests.end_to_end.browsing import DESKTOP, PATIENCE_MS, PHONE, complaints_of, launched, overflow
 
 NO_CACHE = "redis://127.0.0.1:1"
-Look = tuple[ViewportSize, Literal["light", "dark"]]
+Scheme = Literal["light", "dark"]
+Look = tuple[ViewportSize, Scheme]
 LOOKS: tuple[Look, ...] = ((DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark"))
 
 
 @dataclass(frozen=True)
-class Album:
-    """Where the pictures go, and the browser that takes them."""
+class Sight:
+    """One state of a page, open in a browser in one look."""
 
-    folder: Path
+    state: str
+    scheme: Scheme
+    width: int
+    page: Page
+    complaints: Sequence[str]
+    """What the page complained about so far."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among all sights."""
+        return f"{self.state}-{self.width}-{self.scheme}"
+
+
+class Onlooker(Protocol):
+    """Who looks at pages."""
+
+    def passed(self, endpoint: str) -> None:
+        """On the way there, a page of this endpoint was opened."""
+
+    def see(self, sight: Sight) -> None:
+        """Here is one."""
+
+
+@dataclass(frozen=True)
+class Album:
+    """Shows an onlooker the pages of one running app."""
+
+    onlooker: Onlooker
     browser: Browser
     app: Flask
     url: str
@@ -39,21 +71,58 @@ class Album:
         act: Callable[[Page], None] | None = None,
         looks: Sequence[Look] = LOOKS,
     ) -> None:
-        """One page in every look, after `act`."""
-        for size, scheme in looks:
-            context = self.browser.new_context(viewport=size, color_scheme=scheme, base_url=self.url)
-            cookie = person.browser.client.get_cookie("idiolect_session") if person else None
-            if cookie:
-                context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.url}])
-            page = context.new_page()
-            page.goto(path)
-            if act:
-                act(page)
-            page.wait_for_timeout(150)
-            page.screenshot(path=self.folder / f"{name}-{size['width']}-{scheme}.png", full_page=True)
-            if overflow(page) > 0:
-                print(f"{name} is {overflow(page)} pixels wider than {size['width']}", file=sys.stderr)
-            context.close()
+        """One page in every look, after `act`, which is done once for each width."""
+        with self._signed_in(person) as page:
+            complaints = complaints_of(page)
+            for width, of_this_width in groupby(looks, key=lambda look: look[0]["width"]):
+                sizes, schemes = zip(*of_this_width, strict=True)
+                page.set_viewport_size(sizes[0])
+                page.emulate_media(color_scheme=schemes[0])
+                page.goto(path)
+                self._pass(path)
+                if act:
+                    act(page)
+                    self._pass(page.url)
+                for scheme in schemes:
+                    page.emulate_media(color_scheme=scheme)
+                    self.onlooker.see(Sight(name, scheme, width, page, complaints))
+
+    @contextmanager
+    def _signed_in(self, person: Person | None) -> Iterator[Page]:
+        context = self.browser.new_context(base_url=self.url, reduced_motion="reduce")
+        cookie = person.browser.client.get_cookie("idiolect_session") if person else None
+        if cookie:
+            context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.url}])
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+        context.close()
+
+    def _pass(self, address: str) -> None:
+        try:
+            endpoint, _ = self.app.url_map.bind("").match(urlsplit(address).path, method="GET")
+        except HTTPException:  # no page, or the answer to a form
+            return
+        self.onlooker.passed(endpoint)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Puts a picture of each sight into a folder."""
+
+    folder: Path
+
+    def passed(self, endpoint: str) -> None:
+        """Nothing to take there."""
+
+    def see(self, sight: Sight) -> None:
+        """Take it, once it has settled."""
+        sight.page.wait_for_timeout(150)
+        sight.page.screenshot(path=self.folder / f"{sight.name}.png", full_page=True)
+        if overflow(sight.page) > 0:
+            print(f"{sight.name} is {overflow(sight.page)} pixels too wide", file=sys.stderr)
+        for complaint in sight.complaints:
+            print(f"{sight.name} complains: {complaint}", file=sys.stderr)
 
 
 @contextmanager
@@ -68,10 +137,10 @@ def empty_storage(cache_url: str = NO_CACHE) -> Iterator[Storage]:
         storage.close()
 
 
-def take_pictures(*rooms: Callable[[Path, Browser], None]) -> None:
+def take_pictures(*rooms: Callable[[Onlooker, Browser], None]) -> None:
     """What each of these scripts does: the pictures of its rooms, into the folder named on its command line."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     with launched() as browser:
         for take_all in rooms:
-            take_all(folder, browser)
+            take_all(Camera(folder), browser)

@@ -1,9 +1,9 @@
 """`python -m tests.end_to_end.console_screenshots OUT_DIR`: every page of the administrators' console, with made-up
-people and runs at each state, a queue and a cache that answer and then do not. For looking at; no test."""
+people and runs at each state, a queue and a cache that answer and then do not. For looking at; test_browser_pages
+walks through them too."""
 
 import os
 from functools import partial
-from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
@@ -14,7 +14,7 @@ from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
 from tests.end_to_end import console_states
-from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
+from tests.end_to_end.album import LOOKS, Album, Onlooker, empty_storage, take_pictures
 from tests.servers import Valkey, running_valkey
 
 PAGES = (
@@ -123,7 +123,7 @@ def deeds(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
         album.take("console-erased", f"/admin/users/{leaving.id}", chief, partial(erase, typed=leaving.email), [look])
 
 
-def take_all(folder: Path, browser: Browser) -> None:
+def take_all(onlooker: Onlooker, browser: Browser) -> None:
     """Every page of the console."""
     with running_valkey() as servers, empty_storage(servers.cache_url) as storage:
         os.environ["IDIOLECT_BROKER_URL"] = servers.broker_url  # read at the queue's first use
@@ -131,7 +131,7 @@ def take_all(folder: Path, browser: Browser) -> None:
         with console_states.ago(24 * 13):
             chief = join(app, storage, "chief@example.org", role="admin")
         with listening(app) as url:
-            album = Album(folder, browser, app, url)
+            album = Album(onlooker, browser, app, url)
             first_day(album, chief)
             deeds(album, storage, chief, busy_day(album, storage, chief))
             nothing_answers(album, servers, chief)

@@ -1,9 +1,8 @@
 """`python -m tests.end_to_end.reference_screenshots OUT_DIR`: the API role's page to read and try the API, on a tiny
-model. For looking at; no test."""
+model. For looking at; test_browser_pages walks through it too."""
 
 from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
@@ -12,11 +11,11 @@ from app.config import AppConfig
 from app.generation.engine import Engine
 from tests.app.api.people import join
 from tests.app.api.server_thread import served
-from tests.end_to_end.album import Album, empty_storage, take_pictures
+from tests.end_to_end.album import Album, Onlooker, empty_storage, take_pictures
 from tests.tiny_model import make_tiny
 
 
-def take_all(folder: Path, browser: Browser) -> None:
+def take_all(onlooker: Onlooker, browser: Browser) -> None:
     """The page as it opens, with an answer, and with a refusal."""
     base = make_tiny()
     engine = Engine(base, max_num_seqs=2, max_waiting=2)
@@ -30,7 +29,7 @@ def take_all(folder: Path, browser: Browser) -> None:
             page.locator("#output", has_text='"My voice"').wait_for()
 
         with served(app) as url, redirect_stdout(StringIO()):  # the request log
-            album = Album(folder, browser, app, url)
+            album = Album(onlooker, browser, app, url)
             album.take("reference", "/v1/docs", act=lambda page: page.locator("nav button").first.wait_for())
             album.take("reference-request", "/v1/docs", act=lambda page: choose(page, "POST", "/v1/completions"))
             album.take("reference-answered", "/v1/docs", act=ask)

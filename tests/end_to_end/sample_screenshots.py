@@ -1,6 +1,5 @@
-"""`python -m tests.end_to_end.sample_screenshots OUT_DIR`: how writing comes in. For looking at; no test."""
-
-from pathlib import Path
+"""`python -m tests.end_to_end.sample_screenshots OUT_DIR`: how writing comes in. For looking at;
+test_browser_pages walks through it too."""
 
 from playwright.sync_api import Browser, FilePayload, Page
 
@@ -10,7 +9,7 @@ from storage import base_models
 from tests.app.intake.made_files import docx, letter, mailbox, zipped
 from tests.app.web.browser import join
 from tests.app.web.serving import listening
-from tests.end_to_end.album import Album, empty_storage, take_pictures
+from tests.end_to_end.album import Album, Onlooker, empty_storage, take_pictures
 from tests.factories import SAMPLE_TEXTS
 
 REPLY = (
@@ -72,7 +71,7 @@ def ask_nobody(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
-def take_all(folder: Path, browser: Browser) -> None:
+def take_all(onlooker: Onlooker, browser: Browser) -> None:
     """Every state."""
     with empty_storage() as storage:
         with storage.database.session() as session:
@@ -82,7 +81,7 @@ def take_all(folder: Path, browser: Browser) -> None:
             )  # fmt: skip
         app = create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
         with listening(app) as url:
-            album = Album(folder, browser, app, url)
+            album = Album(onlooker, browser, app, url)
             new = join(app, storage, "new@example.org")
             album.take("samples-mailbox", new.url, new, ask_nobody)
             album.take("samples-chosen", new.url, new, choose)

@@ -1,7 +1,6 @@
 """`python -m tests.end_to_end.screenshots OUT_DIR`: every page at two widths and in both themes, with made-up people at
-each state. For looking at; no test. The pages for writers are here, the others' modules can also be run alone."""
-
-from pathlib import Path
+each state. For looking at; test_browser_pages walks through them too. The pages for writers are here, the others'
+modules can also be run alone."""
 
 from playwright.sync_api import Browser, FilePayload, Page
 
@@ -15,7 +14,7 @@ from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, publish
 from tests.app.web.upstream import serve
 from tests.end_to_end import console_screenshots, reference_screenshots, sample_screenshots
-from tests.end_to_end.album import LOOKS, Album, empty_storage, take_pictures
+from tests.end_to_end.album import LOOKS, Album, Onlooker, empty_storage, take_pictures
 from tests.factories import SAMPLE_TEXTS, register_base_model
 
 TITLES = ("The ferry", "Wobbly tables", "A letter about the roof, which turned into something else", None, "The shop")
@@ -214,14 +213,14 @@ def leave(page: Page) -> None:
     page.get_by_role("button", name="Delete my account").click()
 
 
-def take_all(folder: Path, browser: Browser) -> None:
+def take_all(onlooker: Onlooker, browser: Browser) -> None:
     """Every page for writers."""
     with serve() as upstream, empty_storage() as storage:
-        upstream.pieces = tuple(f" {word}" for word in ON.split())
+        upstream.pieces = (f" {ON}",)
         register_base_model(storage)
         app = create_app(AppConfig(api_url=upstream.url), storage)
         with listening(app) as url:
-            album = Album(folder, browser, app, url)
+            album = Album(onlooker, browser, app, url)
             strangers(album)
             writer_at_each_state(album, storage)
             old_hand(album, storage)

@@ -10,8 +10,6 @@ from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 
 from app.config import AppConfig
-from app.embedded.config import EmbeddedConfig
-from app.embedded.supervisor import Supervisor
 from app.web.factory import create_app
 from storage import base_models, run_claims
 from storage.store import Storage
@@ -20,11 +18,12 @@ from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, measured, publish
 from tests.app.web.upstream import Upstream, serve
 from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, sign_up, tab
-from tests.tiny_model import save_tiny
+from tests.end_to_end.platforms import TRAINING_MS, platform
+from tests.end_to_end.wire import wired
 
 pytestmark = [pytest.mark.browser, needs_browser]
+__all__ = ["platform"]
 LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
-TRAINING_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +57,15 @@ def ada(app: Flask, storage: Storage) -> Person:
 @pytest.fixture
 def page(app: Flask, ada: Person, chromium: Browser) -> Iterator[Page]:
     """A page of a browser in which Ada is signed in."""
-    cookie = ada.browser.client.get_cookie("idiolect_session")
-    assert cookie is not None
     with listening(app) as url, tab(chromium, base_url=url) as page:
-        page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+        let_in(page, ada, url)
         yield page
+
+
+def let_in(page: Page, person: Person, url: str) -> None:
+    cookie = person.browser.client.get_cookie("idiolect_session")
+    assert cookie is not None
+    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
 
 
 def step(ada: Person, claim: run_claims.Claim, number: int) -> None:
@@ -85,6 +88,26 @@ def test_training_is_followed_live_and_what_is_being_typed_stays(page: Page, ada
     expect(page.get_by_role("link", name="Add samples")).to_be_visible()
     expect(page.locator("#announce")).to_contain_text("nothing was changed")
     expect(page.get_by_label("Paste something you wrote")).to_have_value("I am in the middle of a")
+
+
+@pytest.mark.parametrize("where", ["voice", "run"])
+def test_a_connection_lost_and_restored_in_mid_training(app: Flask, ada: Person, chromium: Browser, where: str) -> None:
+    claim = begin(ada, steps=1)
+    with listening(app) as url, wired(url) as wire, tab(chromium, base_url=wire.url) as page:
+        let_in(page, ada, wire.url)
+        page.goto(ada.url if where == "voice" else f"/runs/{claim.run_id}")
+        expect(page.get_by_role("heading", name="step 10 of at most 200")).to_be_visible()
+        step(ada, claim, 1)
+        expect(page.get_by_role("heading", name="step 20 of at most 200")).to_be_visible()
+        wire.cut()
+        step(ada, claim, 2)
+        expect(page.get_by_role("heading", name="step 20 of at most 200")).to_be_visible()  # what it knew is kept
+        wire.mend()
+        expect(page.get_by_role("heading", name="step 30 of at most 200")).to_be_visible()
+        wire.cut()
+        end(ada, claim, "succeeded", published=False, figures=FIGURES)
+        wire.mend()
+        expect(page.get_by_role("heading", name="nothing was changed")).to_be_visible()  # an end that was missed, too
 
 
 def test_a_training_is_stopped_with_a_button(page: Page, ada: Person) -> None:
@@ -148,18 +171,6 @@ def test_a_page_works_by_keyboard_alone_from_its_first_key(page: Page) -> None:
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="My voice")).to_be_visible()
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[str]:
-    """The whole platform as `make run` starts it, on free ports, with a tiny model."""
-    model = save_tiny("llama", tmp_path / "tiny")
-    settings = {"IDIOLECT_BASE_MODEL": str(model), "IDIOLECT_MAX_STEPS": "60", "IDIOLECT_NUM_THREADS": "1"}
-    environment = EmbeddedConfig.from_env().environment
-    config = EmbeddedConfig(data_dir=tmp_path / "data", port=0, environment={**environment, **settings})
-    with Supervisor(config, print) as running:
-        running.start()
-        yield running.url
 
 
 @pytest.mark.timeout(300)

@@ -271,11 +271,12 @@ def test_progress_comes_every_step_with_the_losses_the_run_records(base: BaseMod
     assert [progress.step for progress in told if progress.held_out_loss is not None] == [0, 2, 4, 6]
     assert told[5].as_metrics().keys() == {
         *("step", "max_steps", "train_loss", "held_out_loss", "base_held_out_loss", "best_held_out_loss"),
-        *("seconds", "eta_seconds"),
+        *("seconds", "eta_seconds", "steps_left"),
     }
     assert told[5].train_loss is not None
     assert told[5].eta_seconds > 0
-    assert told[-1].eta_seconds == 0
+    assert [round(one.steps_left - told[5].steps_left) for one in told[:6]] == [5, 4, 3, 2, 1, 0]  # six at most
+    assert (told[-1].eta_seconds, told[-1].steps_left) == (0, 0)
 
 
 def stopping(job: int, step: int) -> Callable[[int, Progress], None]:

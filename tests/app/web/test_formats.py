@@ -13,7 +13,16 @@ def test_numbers_have_thousands_and_words_their_plural() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.2, "1 s"), (40, "40 s"), (150, "2 min"), (4800, "1 h 20 min"), (3600, "1 h"), (None, "1 s")],
+    [
+        (0.2, "1 s"),
+        (40, "40 s"),
+        (90, "1 min 30 s"),
+        (178, "3 min"),
+        (400, "7 min"),
+        (4800, "1 h 20 min"),
+        (3600, "1 h"),
+        (None, "1 s"),
+    ],
 )
 def test_durations_are_said_as_people_do(seconds: float | None, said: str) -> None:
     assert formats.duration(seconds) == said

@@ -78,6 +78,17 @@ def test_versions_are_listed_and_one_can_go_back(ada: Person) -> None:
     assert "Use version 2 instead" in page
 
 
+def test_of_many_versions_the_newest_and_the_one_in_use_are_shown_and_all_for_the_asking(ada: Person) -> None:
+    for _ in range(11):
+        publish(ada)
+    ada.browser.post(f"{ada.url}/versions/use", {"version": "2"})
+    page = ada.browser.get(ada.url).text
+    shown = [number for number in range(1, 12) if f"<b>Version {number}</b>" in page]
+    assert shown == [2, *range(4, 12)]
+    assert f'href="{ada.url}?versions=all#voice">All 11 versions</a>' in page
+    assert ada.browser.get(f"{ada.url}?versions=all").text.count("<b>Version ") == 11
+
+
 def test_the_voice_can_be_switched_off_and_on_again(ada: Person) -> None:
     publish(ada)
     ada.browser.post(f"{ada.url}/versions/use", {"version": ""})
