@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, FilePayload, Page
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
-from storage import api_keys, trials, usage
+from storage import api_keys, password_links, trials, usage, users
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.serving import listening
@@ -100,7 +100,7 @@ def add_badly(page: Page) -> None:
     page.get_by_role("button", name="Add", exact=True).click()
 
 
-def strangers(album: Album) -> None:
+def strangers(album: Album, storage: Storage) -> None:
     """What is seen signed out."""
     with album.app.test_request_context():
         link = f"/setup?token={setup_token()}"
@@ -108,6 +108,14 @@ def strangers(album: Album) -> None:
     album.take("sign-up", "/signup")
     album.take("sign-in-wrong", "/signin", act=sign_in_wrongly)
     album.take("setup", link)
+    forgetful, gone = (join(album.app, storage, f"{name}@example.org") for name in ("forgetful", "gone"))
+    with storage.database.session() as session:
+        token = password_links.make_link(session, forgetful.user.id, actor_id=None, lifetime_s=password_links.BY_HAND_S)
+    album.take("password-forgotten", "/password/forgotten")
+    album.take("password-choose", f"/password/new?token={token}")
+    receipt = users.erase_user(storage, gone.user.id, None)
+    assert receipt is not None
+    album.take("receipt-looked-up", f"/receipts/{receipt.id}")
 
 
 def sign_in_wrongly(page: Page) -> None:
@@ -221,7 +229,7 @@ def take_all(onlooker: Onlooker, browser: Browser) -> None:
         app = create_app(AppConfig(api_url=upstream.url), storage)
         with listening(app) as url:
             album = Album(onlooker, browser, app, url)
-            strangers(album)
+            strangers(album, storage)
             writer_at_each_state(album, storage)
             old_hand(album, storage)
 

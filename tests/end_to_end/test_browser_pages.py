@@ -20,6 +20,9 @@ NO_PAGES = {
     "admin.static": "files",
     "healthz": "for machines",
     "gateway.relay": "the API, whose only page is /v1/docs",
+    "admin.audit.export": "a file",
+    "identity.leave": "leads to the sign-in service",
+    "identity.come_back": "comes from there, and leads on",
     "tuning.events": "a stream that a page's script reads",
 }
 
