@@ -76,8 +76,10 @@ def accept_a_draft(page: Page, keys: Keyboard) -> None:
     draft = mine.locator(".output").text_content()
     assert draft
     keys.open(mine.get_by_role("button", name="Put into my text"))
-    expect(text).to_have_value(f"The ferry{draft}")
     expect(text).to_be_focused()
+    expect(text).not_to_have_value("The ferry")
+    # the tiny model writes anything, and a field has its own way with ends of lines
+    assert text.input_value().split() == f"The ferry{draft}".split()
 
 
 def test_an_administrator_cancels_a_run_and_suspends_its_owner(storage: Storage, page: Page) -> None:
