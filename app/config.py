@@ -42,6 +42,7 @@ class AppConfig:
     logprobs: "on" tells callers who ask how likely each token was, "off" refuses (IDIOLECT_LOGPROBS).
     trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
         (IDIOLECT_TRUSTED_PROXIES; 0: none, the headers are anybody's to send).
+    max_guests: people who may try it at once without an account (IDIOLECT_MAX_GUESTS; 0: nobody may).
     oidc_issuer: the OpenID Connect service that people may sign in with (IDIOLECT_OIDC_ISSUER; empty: none).
     oidc_client_id: by what it knows this platform (IDIOLECT_OIDC_CLIENT_ID); needed with oidc_issuer.
     oidc_client_secret: what this platform proves itself with there (IDIOLECT_OIDC_CLIENT_SECRET; empty: a public
@@ -61,6 +62,7 @@ class AppConfig:
     rate_limit_url: str = ""
     logprobs: str = "off"
     trusted_proxies: int = 0
+    max_guests: int = 20
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
@@ -82,6 +84,7 @@ class AppConfig:
         at_least_nothing = {
             "IDIOLECT_MAX_WAITING": self.max_waiting,
             "IDIOLECT_KV_CACHE_MB": self.kv_cache_mb,
+            "IDIOLECT_MAX_GUESTS": self.max_guests,
             "IDIOLECT_PREFIX_MEMORY_MB": self.prefix_memory_mb,
         }
         for name, value in at_least_nothing.items():
@@ -134,6 +137,7 @@ class AppConfig:
             rate_limit_url=env.get("IDIOLECT_RATE_LIMIT_URL", ""),
             logprobs=env.get("IDIOLECT_LOGPROBS", "") or cls.logprobs,
             trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),
+            max_guests=_whole(env, "IDIOLECT_MAX_GUESTS", cls.max_guests),
             oidc_issuer=env.get("IDIOLECT_OIDC_ISSUER", ""),
             oidc_client_id=env.get("IDIOLECT_OIDC_CLIENT_ID", ""),
             oidc_client_secret=env.get("IDIOLECT_OIDC_CLIENT_SECRET", ""),

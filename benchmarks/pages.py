@@ -31,6 +31,7 @@ from benchmarks.lived_in import LivedIn, Somebody, live_in
 from benchmarks.other_load import OtherLoad
 from benchmarks.statistics import median, percentile
 from benchmarks.web_process import web_process
+from storage import password_links, receipts
 from storage.store import Storage
 
 MOST_BYTES, MOST_MS = 150_000, 50.0
@@ -39,10 +40,15 @@ NO_PAGES = {
     "admin.static": "files, counted with the pages that refer to them",
     "healthz": "for machines",
     "gateway.relay": "the API role's",
+    "admin.audit.export": "a file",
+    "identity.leave": "leads to the sign-in service",
+    "identity.come_back": "comes from there, and leads on",
     "tuning.events": "a stream; its first event is the panel of the run's page",
 }
+BY_LINK = ("passwords.choose", "receipts.show")
 _REFERS = re.compile(r'<(?:link|script)\b[^>]*?\b(?:href|src)="([^"]+)"')
-_SHUT = {"voices.home": 302, "accounts.set_up": 409}  # home leads on; the setup link was used by the administrator
+# Home leads on, and so does what only guests are asked; the setup link was used by the administrator.
+_SHUT = {"voices.home": 302, "guests.keep": 302, "accounts.set_up": 409}
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def visits(storage: Storage, there: LivedIn) -> list[Visit]:
     """Every page, by whoever it is for. Raises SystemExit where a route is known to nobody here."""
     app = create_app(AppConfig(), storage)
-    known = list(_visits(app, there))
+    known = [*_visits(app, there), *_visits_by_link(storage, there)]
     asked = {endpoint for endpoint, _ in known}
     routes = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
     if unknown := routes - asked - NO_PAGES.keys():
@@ -98,6 +104,8 @@ def _visits(app: Flask, there: LivedIn) -> Iterator[tuple[str, Visit]]:
         needed = {name: ids[name] for name in rule.arguments if name in ids}
         if "GET" not in (rule.methods or ()) or rule.endpoint in NO_PAGES or needed.keys() != rule.arguments:
             continue
+        if rule.endpoint in BY_LINK:
+            continue
         path = app.url_map.bind("").build(rule.endpoint, needed)
         who = chief if path.startswith("/admin") else None if rule.endpoint.startswith("accounts.") else writer
         query = f"?token={token}" if rule.endpoint == "accounts.set_up" else ""
@@ -107,6 +115,17 @@ def _visits(app: Flask, there: LivedIn) -> Iterator[tuple[str, Visit]]:
     yield "voices.show", Visit("voices.show, the oldest samples", f"{pages}1000", writer)
     yield "admin.users.index", Visit("admin.users.index, one searched for", "/admin/users?q=writer1", chief)
     yield "admin.runs.index", Visit("admin.runs.index, of one state", "/admin/runs?state=failed", chief)
+
+
+def _visits_by_link(storage: Storage, there: LivedIn) -> Iterator[tuple[str, Visit]]:
+    """What a stranger is shown by a link."""
+    with storage.database.session() as session:
+        token = password_links.make_link(
+            session, there.writer.user_id, actor_id=None, lifetime_s=password_links.BY_HAND_S
+        )
+        receipt = receipts.write(session, "user-gone", {"voices": 2, "writing_samples": 40})
+    yield "passwords.choose", Visit("passwords.choose", f"/password/new?token={token}")
+    yield "receipts.show", Visit("receipts.show", f"/receipts/{receipt.id}")
 
 
 def _measure(url: str, visit: Visit, options: argparse.Namespace) -> dict[str, Any]:

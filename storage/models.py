@@ -49,6 +49,7 @@ class User(Base):
     )  # counts for administrators only: see `console`
     state: Mapped[UserState] = mapped_column(String(16), default="active")
     created_at: Mapped[float]
+    guest_until: Mapped[float | None] = mapped_column(index=True)  # None: here to stay; see storage.guests
 
     @property
     def console(self) -> ConsoleRole | None:

@@ -94,6 +94,18 @@ def change_password(
     audit.record(session, "user.changed_password", actor_id=user_id, subject_id=user_id)
 
 
+def settle(session: Session, user_id: str, *, email: str, password_hash: str) -> User:
+    """Give an account another address and password. Raises InvalidAccount, Conflict (a taken address), NotFound."""
+    user, address = get_user(session, user_id), _checked_email(email)
+    try:
+        with session.begin_nested():
+            user.email, user.password_hash = address, password_hash
+            session.flush()
+    except RowExists:
+        raise Conflict("There is already an account with this address: sign in, or use another address.") from None
+    return user
+
+
 def hashed_password(password: str, hasher: PasswordHasher = passwords.HASHER) -> str:
     """What is kept of a new password. Slow on purpose. Raises InvalidAccount where it is too short or too long."""
     return passwords.hashed(_checked_password(password), hasher)
@@ -249,6 +261,7 @@ __all__ = [
     "list_users",
     "set_console_role",
     "set_state",
+    "settle",
     "sign_up",
     "verify_password",
 ]

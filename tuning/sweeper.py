@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from storage import (
     clock,
     deliveries,
+    guests,
     idempotency,
     latency,
     maintenance,
@@ -28,6 +29,7 @@ from storage import (
     schema,
     tuning_runs,
     usage,
+    users,
     workers,
 )
 from storage.config import StorageConfig
@@ -150,6 +152,9 @@ class Sweeper:
             password_links.forget_expired(session)
             deliveries.forget_old(session)
             latency.forget_old(session)
+            gone = guests.expired(session)
+        for user_id in gone:
+            users.erase_user(self._storage, user_id, None)
         self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:

@@ -5,12 +5,12 @@ from flask.typing import ResponseReturnValue
 
 from app.web import identity
 from app.web.formats import plural
-from app.web.session import begin, me, post_config, sign_in_required, storage, token
+from app.web.session import account_required, begin, me, post_config, storage, token
 from storage import deliveries, identities, users, web_sessions
 from storage.errors import InvalidAccount
 
 access = Blueprint("access", __name__, url_prefix="/account")
-access.before_request(sign_in_required)
+access.before_request(account_required)
 WRONG_PASSWORD = "The present password is not right."  # noqa: S105
 
 

@@ -2,11 +2,11 @@
 
 import hmac
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web import identity
-from app.web.session import begin, find_me, finish, local_path, storage
+from app.web.session import begin, find_me, finish, forget, local_path, storage
 from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount
 
@@ -44,7 +44,13 @@ def sign_in() -> ResponseReturnValue:
 
 @accounts.post("/signout")
 def sign_out() -> ResponseReturnValue:
-    """End this browser's session."""
+    """End this browser's session; of a guest nothing is left."""
+    user = find_me()
+    if user is not None and user.guest_until is not None:
+        users.erase_user(storage(), user.id, user.id)
+        answer = forget(redirect(url_for("voices.home")))
+        flash("Everything from your visit is deleted.")
+        return answer
     return finish(redirect(url_for("voices.home")))
 
 

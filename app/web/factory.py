@@ -21,6 +21,7 @@ from app.web import (
     errors,
     formats,
     gateway,
+    guests,
     headers,
     identity,
     intake,
@@ -46,6 +47,7 @@ from tuning.errors import TuningError
 
 PAGES = (
     accounts.accounts,
+    guests.guests,
     passwords.passwords,
     identity.identity,
     settings.settings,

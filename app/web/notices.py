@@ -3,14 +3,14 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web.session import me, post_config, sign_in_required, storage
+from app.web.session import account_required, me, post_config, storage
 from storage import deliveries
 from storage import notices as notice_store
 from storage.errors import InvalidWebhook
 from storage.models import Delivery
 
 notices = Blueprint("notices", __name__, url_prefix="/account/notices")
-notices.before_request(sign_in_required)
+notices.before_request(account_required)
 NEWEST = 5
 KINDS = {
     "password_reset": "A link to choose a password",

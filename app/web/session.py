@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
 from app.web.browser_names import browser_name
-from storage import prefixes, web_sessions
+from storage import clock, prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
 from tuning.config import PostConfig
@@ -48,7 +48,9 @@ def find_me() -> User | None:
     if "user" not in g:
         g.user = None
         if token():
-            g.user = web_sessions.recognise(storage().database, web_sessions.hashed(token()))
+            user = web_sessions.recognise(storage().database, web_sessions.hashed(token()))
+            is_over = user is not None and user.guest_until is not None and user.guest_until < clock.now()
+            g.user = None if is_over else user
     return cast("User | None", g.user)
 
 
@@ -68,6 +70,15 @@ def sign_in_required() -> AnyResponse | None:
         flash("You were signed out. Sign in, and do that once more.", "error")
         return redirect(url_for("accounts.sign_in"))
     return redirect(url_for("accounts.sign_in", next=request.full_path.rstrip("?")))
+
+
+def account_required() -> AnyResponse | None:
+    """For `before_request` of what goes with an account of one's own: a guest is shown how to have one."""
+    answer = sign_in_required()
+    if answer is None and me().guest_until is not None:
+        flash("That goes with an account of your own. Keep this one first.")
+        return redirect(url_for("guests.keep"))
+    return answer
 
 
 def admin_required() -> AnyResponse | None:

@@ -7,12 +7,12 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web import usage_chart
-from app.web.session import app_config, me, sign_in_required, storage
+from app.web.session import account_required, app_config, me, storage
 from storage import api_keys, usage, voices
 from storage.errors import LimitReached
 
 settings = Blueprint("settings", __name__)
-settings.before_request(sign_in_required)
+settings.before_request(account_required)
 MAX_NAME_CHARS = 80
 USAGE_DAYS = 30
 USAGE_LINES = 60

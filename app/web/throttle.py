@@ -17,6 +17,7 @@ from app.web.session import app_config, find_me
 FAILED_SIGN_INS = "8 per 5 minutes"
 FAILED_FROM_ADDRESS = "60 per 5 minutes"
 SIGN_UPS = "30 per minute"
+VISITS = "12 per hour"
 CHANGES = "8 per 5 minutes"
 LINKS_ASKED_FOR = "20 per hour"
 SIGN_INS_ELSEWHERE = "60 per 5 minutes"
@@ -64,6 +65,8 @@ def install(app: Flask) -> None:
         ("accounts.sign_in", FAILED_FROM_ADDRESS, address, is_failure),
         ("accounts.set_up", FAILED_SIGN_INS, address, is_failure),
         ("accounts.sign_up", SIGN_UPS, address, None),
+        ("guests.come_in", VISITS, address, None),
+        ("guests.keep", SIGN_UPS, address, None),
         ("access.change_password", CHANGES, person, None),
         ("passwords.forgotten", LINKS_ASKED_FOR, address, None),
         ("passwords.choose", FAILED_SIGN_INS, address, is_failure),

@@ -113,9 +113,24 @@ def strangers(album: Album, storage: Storage) -> None:
         token = password_links.make_link(session, forgetful.user.id, actor_id=None, lifetime_s=password_links.BY_HAND_S)
     album.take("password-forgotten", "/password/forgotten")
     album.take("password-choose", f"/password/new?token={token}")
+    album.take("guest", "/", act=visit)
+    album.take("guest-keep", "/", act=keep)
     receipt = users.erase_user(storage, gone.user.id, None)
     assert receipt is not None
     album.take("receipt-looked-up", f"/receipts/{receipt.id}")
+
+
+def visit(page: Page) -> None:
+    """As a guest, as long as the browser is open."""
+    come_in = page.get_by_role("button", name="try it with example pieces")
+    if come_in.is_visible():
+        come_in.click()
+
+
+def keep(page: Page) -> None:
+    """What a guest is asked for who wants to stay."""
+    visit(page)
+    page.get_by_role("link", name="Keep it").click()
 
 
 def sign_in_wrongly(page: Page) -> None:

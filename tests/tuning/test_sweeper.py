@@ -15,7 +15,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import update
 
-from storage import clock, maintenance, outbox, tuning_runs, usage, workers
+from storage import clock, guests, maintenance, outbox, tuning_runs, usage, users, workers
 from storage.models import OutboxMessage, TuningRun, WorkerHeartbeat
 from storage.store import Storage
 from tests.factories import claim_run, first_voice, make_run, make_user
@@ -223,6 +223,18 @@ def test_what_was_to_be_kept_for_a_while_is_deleted_from_time_to_time(
     assert [left_after_a_turn(), left_after_a_turn()] == [False, True]
     monkeypatch.setattr(sweeper, "TIDY_EVERY_S", 0.0)
     assert not left_after_a_turn()
+
+
+def test_a_guest_whose_time_is_over_is_erased_and_nobody_else(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    staying = make_user(place.storage)
+    with place.storage.database.session() as session:
+        visitors = [guests.welcome(session, place.storage.keys, 5, ()) for _ in range(2)]
+        visitors[0].guest_until = clock.now() - 1
+    place.sweeper().sweep()
+    with place.storage.database.reading() as session:
+        left = {user.id for user in users.list_users(session)}
+    assert left == {staying.id, visitors[1].id}
+    assert place.storage.keys.owners() == left
 
 
 def test_turns_are_quicker_with_a_shorter_lease_and_never_rare(place: Place) -> None:
