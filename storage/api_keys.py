@@ -121,5 +121,11 @@ def revoke_key(session: Session, user_id: str, key_id: str, *, actor_id: str | N
     return key
 
 
+def revoke_all(session: Session, user_id: str) -> None:
+    """Stop every key of a person from working, on their own behalf."""
+    for key in list_keys(session, user_id):
+        revoke_key(session, user_id, key.id, actor_id=user_id)
+
+
 def _hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()

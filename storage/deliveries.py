@@ -52,7 +52,8 @@ def ask_for_reset(session: Session, email: str) -> bool:
     address = email.strip().lower()
     if not address.isprintable():
         return False
-    user_id = session.scalar(select(User.id).where(User.email == address, User.state == "active").with_for_update())
+    staying = (User.email == address, User.state == "active", User.guest_until.is_(None))
+    user_id = session.scalar(select(User.id).where(*staying).with_for_update())
     lately = select(func.count()).where(
         Delivery.user_id == user_id,
         Delivery.kind == "password_reset",

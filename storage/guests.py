@@ -22,7 +22,8 @@ QUOTAS = {"voices": 1, "samples": 60, "stored_mb": 1, "runs": 1, "tokens_per_day
 
 
 def welcome(session: Session, keys: KeyStore, most: int, pieces: Sequence[Draft]) -> User:
-    """A new guest whose first voice has these pieces. most: how many there may be at once. Raises LimitReached."""
+    """A new guest whose first voice has these pieces. most: how many there may be at once, but for some who come in the
+    same moment. Raises LimitReached."""
     here = session.scalar(select(func.count()).where(User.guest_until.is_not(None))) or 0
     if here >= most:
         raise LimitReached("There are as many guests as there is room for. Try again in a while, or sign up.")
@@ -36,10 +37,11 @@ def welcome(session: Session, keys: KeyStore, most: int, pieces: Sequence[Draft]
 
 
 def keep(session: Session, user_id: str, *, email: str, password_hash: str) -> User:
-    """Make a guest's account its person's own, with everything in it. Raises Conflict (the address is taken, or it is
-    no guest's any more), InvalidAccount, NotFound."""
-    if users.get_user(session, user_id).guest_until is None:
-        raise Conflict("This account is yours already.")
+    """Make a guest's account its person's own, with everything in it. Raises Conflict (the address is taken, or the
+    visit is over), InvalidAccount."""
+    mine = select(User.id).where(User.id == user_id, User.guest_until > clock.now())
+    if session.scalar(mine.with_for_update()) is None:
+        raise Conflict("This visit is over, or the account is yours already.")
     user = users.settle(session, user_id, email=email, password_hash=password_hash)
     user.guest_until = None
     session.execute(delete(UserQuota).where(UserQuota.user_id == user_id))

@@ -9,9 +9,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from storage import audit, clock, passwords, users, web_sessions
+from storage import api_keys, audit, clock, passwords, users, web_sessions
 from storage.errors import NotFound
-from storage.models import PasswordLink, User
+from storage.models import Identity, NoticeSettings, PasswordLink, User
 
 BY_MAIL_S = 30 * 60.0
 BY_HAND_S = 24 * 3600.0  # an administrator has to find a way to pass it on
@@ -49,8 +49,9 @@ def holder(session: Session, token: str) -> User | None:
 def choose_password(
     session: Session, token: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
 ) -> User | None:
-    """Use the link up: set the password, end every session and every other link of the account. None, with nothing
-    changed, where the link is unknown, used or too old. Raises InvalidAccount, and the link stays good."""
+    """Use the link up: set the password, and end whatever else may be somebody else's: sessions, links, connected
+    sign-ins, API keys, notices. None, with nothing changed, where the link is unknown, used or too old. Raises
+    InvalidAccount, and the link stays good."""
     password_hash = users.hashed_password(password, hasher)  # slow: before the transaction holds anything
     user = holder(session, token)
     taken = delete(PasswordLink).where(PasswordLink.token_hash == web_sessions.hashed(token))
@@ -59,6 +60,9 @@ def choose_password(
     user.password_hash = password_hash
     session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
     web_sessions.end_all(session, user.id)
+    for others in (Identity, NoticeSettings):
+        session.execute(delete(others).where(others.user_id == user.id))
+    api_keys.revoke_all(session, user.id)
     audit.record(session, "user.changed_password", actor_id=user.id, subject_id=user.id, by="link")
     return user
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError as RowExists
 from sqlalchemy.orm import Session
 
-from storage import audit, samples, voices
+from storage import audit, samples, text_intake, voices
 from storage.errors import Conflict, InvalidExport, InvalidSample
 from storage.export_format import FORMAT, MANIFEST, SAMPLES, VERSION, VOICE, Manifest, Notes, Sample, Voice
 from storage.keys import KeyStore
@@ -26,6 +26,8 @@ from storage.sample_rows import content_mac, sealed_row
 from storage.text_intake import Draft, clean_name, draft
 
 Checked = TypeVar("Checked", bound=BaseModel)
+MOST_NOTED_CHARS = 4 * text_intake.MAX_CHARS
+MOST_LINE_BYTES, MOST_PARTS = 6_000_000, 5_000  # of one sample, before it is read: small parts take much memory
 MOST_VOICES = 200  # looked at before any of them is read; how many an account may have is a quota's to say
 NO_EXPORT = "This is no export of this platform: manifest.json is missing or is not one."
 
@@ -104,13 +106,17 @@ def _writing(files: Mapping[str, bytes], folder: str) -> Writing:
     if not name:
         raise InvalidExport(f"{folder}/{VOICE}: the voice has no name.")
     path = f"{folder}/{SAMPLES}"
-    lines = [line for line in enumerate(files.get(path, b"").split(b"\n"), start=1) if line[1].strip()]
-    if len(lines) > samples.MAX_SAMPLES:  # looked at before any of them is read, which takes time
-        raise InvalidExport(f"{path}: {len(lines):,} samples, and a voice may have {samples.MAX_SAMPLES}.")
+    content = files.get(path, b"")
+    number = content.count(b"\n") + (not content.endswith(b"\n"))
+    if number > samples.MAX_SAMPLES:  # looked at before any of them is read, which takes time
+        raise InvalidExport(f"{path}: {number:,} samples, and a voice may have {samples.MAX_SAMPLES}.")
+    lines = [line for line in enumerate(content.split(b"\n"), start=1) if line[1].strip()]
     return Writing(name, tuple(_piece(line, f"{path}, line {number}") for number, line in lines))
 
 
 def _piece(line: bytes, where: str) -> Piece:
+    if len(line) > MOST_LINE_BYTES or line.count(b'"kind"') > MOST_PARTS:
+        raise InvalidExport(f"{where}: a sample may have {MOST_LINE_BYTES:,} bytes and {MOST_PARTS:,} noted parts.")
     given = _checked(Sample, line, where)
     try:
         made = draft(given.text, title=given.title, prompt=given.prompt, written_on=given.written_on)
@@ -163,4 +169,7 @@ def _remarks(piece: Piece) -> Remarks | None:
     if notes is None:
         return None
     parts = tuple(Part(part.kind, part.text, part.out) for part in notes.parts)
+    short = (notes.source, notes.sender, notes.language, notes.expected, notes.expected_by)
+    if sum(len(part.text) for part in notes.parts) > MOST_NOTED_CHARS or any(len(each or "") > 300 for each in short):
+        raise InvalidExport(f"A sample's notes may have {MOST_NOTED_CHARS:,} characters.")
     return Remarks(**{**notes.model_dump(), "parts": parts})

@@ -22,7 +22,8 @@ ERASED = "user.erased"
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 1000
 MAX_EMAIL_CHARS = 254
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+# What a letter can be addressed to as it stands: no quoting, no comments, no encoded words.
+_EMAIL = re.compile(r"(?!.*=\?)[^@\s()<>\[\]:;,\\\"]+@[^@\s.()<>\[\]:;,\\\"]+(\.[^@\s.()<>\[\]:;,\\\"]+)+")
 log = logging.getLogger(__name__)
 
 
@@ -90,7 +91,7 @@ def change_password(
     caller's choice."""
     password_hash = hashed_password(password, hasher)
     get_user(session, user_id).password_hash = password_hash
-    session.execute(delete(PasswordLink).where(PasswordLink.user_id == user_id))
+    _end_links(session, user_id)
     audit.record(session, "user.changed_password", actor_id=user_id, subject_id=user_id)
 
 
@@ -148,6 +149,7 @@ def set_state(session: Session, user_id: str, state: UserState) -> User:
     if state != "active":
         _keep_one_owner(session, user)
         web_sessions.end_all(session, user_id)
+        _end_links(session, user_id)
     user.state = state
     session.flush()
     return user
@@ -159,9 +161,12 @@ def set_console_role(session: Session, user_id: str, role: ConsoleRole | None) -
     user = get_user(session, user_id)
     if role is not None and user.state != "active":
         raise Conflict("This person is suspended: nothing was changed. Let them back in first.")
+    if role is not None and user.guest_until is not None:
+        raise Conflict("This is a guest, whose account ends by itself: nothing was changed.")
     if role != "owner":
         _keep_one_owner(session, user)
     user.role, user.console_role = "writer" if role is None else "admin", role
+    _end_links(session, user_id)  # one made for a writer must not lead into the console
     session.flush()
     return user
 
@@ -171,16 +176,23 @@ def has_admin(session: Session) -> bool:
     return session.scalar(select(User.id).where(User.role == "admin").limit(1)) is not None
 
 
-def erase_user(storage: Storage, user_id: str, actor_id: str | None) -> Receipt | None:
+def erase_user(
+    storage: Storage, user_id: str, actor_id: str | None, *, guest_until: float | None = None
+) -> Receipt | None:
     """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
 
     An erasure that was cut short is finished by calling it again; None then, as its receipt was written the first time.
-    What stays is one audit event and the receipt, with the bare ids and how many rows went.
+    What stays is one audit event and the receipt, with the bare ids and how many rows went. guest_until: only if it is
+    still a guest's whose time ends by then; NotFound and nothing erased otherwise.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
     owner while there is any other account, since whoever held the set-up link could rule over it then.
     """
     receipt = None
     with storage.database.session() as session:
+        if guest_until is not None:
+            still = select(User.id).where(User.id == user_id, User.guest_until <= guest_until)
+            if session.scalar(still.with_for_update()) is None:
+                raise NotFound("no guest any more")
         removed = receipts.count_rows(session, user_id)
         session.execute(delete(TuningRun).where(TuningRun.user_id == user_id))  # first: workers lock runs, then users
         if (user := session.get(User, user_id)) is not None and _has_others(session, user_id):
@@ -208,6 +220,10 @@ def finish_erasures(storage: Storage) -> int:
         prefixes.wipe_cached(storage, user_id)
         storage.keys.erase(user_id)
     return len(half_gone)
+
+
+def _end_links(session: Session, user_id: str) -> None:
+    session.execute(delete(PasswordLink).where(PasswordLink.user_id == user_id))
 
 
 def _keep_one_owner(session: Session, user: User) -> None:

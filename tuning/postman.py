@@ -87,6 +87,11 @@ class Postman:
         except Undelivered as wrong:
             error, final = wrong.reason, wrong.final
             logger.warning("%s (%s by %s) was not delivered: %s", due.id, due.kind, due.channel, error)
+        except (SQLAlchemyError, StorageError):
+            raise
+        except Exception as broken:  # one that can't be carried must not keep the others
+            error, final = "broken", True
+            logger.error("%s (%s by %s) broke: %s", due.id, due.kind, due.channel, type(broken).__name__)
         with self._storage.database.session() as session:
             deliveries.settle(session, due, error, final=final)
         return True

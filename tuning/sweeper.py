@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from celery import bootsteps
@@ -33,7 +34,7 @@ from storage import (
     workers,
 )
 from storage.config import StorageConfig
-from storage.errors import StorageError
+from storage.errors import NotFound, StorageError
 from storage.models import CLAIMED_STATES
 from storage.store import Storage
 from tuning.celery_app import celery_app, enqueue_tuning, queue_length
@@ -154,7 +155,8 @@ class Sweeper:
             latency.forget_old(session)
             gone = guests.expired(session)
         for user_id in gone:
-            users.erase_user(self._storage, user_id, None)
+            with suppress(NotFound):  # kept in this moment, or erased by another worker
+                users.erase_user(self._storage, user_id, None, guest_until=clock.now())
         self._tidied_at = time.monotonic()
 
     def _watch(self, waiting: int | None, run_id: str | None) -> None:

@@ -26,6 +26,8 @@ DEADLINE_S = 10.0  # of all together
 GONE = 410  # by the specification: the receiver wants no more
 # Addresses of the new kind in which one of the old kind is hidden; the way there is decided by whoever translates.
 TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
+# What Python calls global and is not: relays, documentation, and where a provider's own agent listens.
+NOT_FOR_EVERYBODY = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "168.63.129.16/32", "3fff::/20")))
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -113,8 +115,10 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in TRANSLATED):
+        if any(address in network for network in TRANSLATED) or address.is_site_local:
             return False
+    if any(address in network for network in NOT_FOR_EVERYBODY if network.version == address.version):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

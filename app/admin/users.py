@@ -124,7 +124,7 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
     """A link with which a writer who has lost their password chooses another. It is on this page and nowhere else."""
     with storage().database.session() as session:
         user = user_store.get_user(session, user_id)
-        if user.role != "writer" or user.state != "active":
+        if user.role != "writer" or user.state != "active" or user.guest_until is not None:
             raise Conflict("Only an active writer's password can be changed so: whoever holds the link is them.")
         token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
     link = app_config().public_url + url_for("passwords.choose", token=token)

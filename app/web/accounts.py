@@ -1,6 +1,7 @@
 """The doors: sign up, sign in, sign out, the first administrator's link. What an account holds is in settings.py."""
 
 import hmac
+from contextlib import suppress
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -8,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from app.web import identity
 from app.web.session import begin, find_me, finish, forget, local_path, storage
 from storage import crypto, first_administrator, users
-from storage.errors import Conflict, InvalidAccount
+from storage.errors import Conflict, InvalidAccount, NotFound
 
 accounts = Blueprint("accounts", __name__)
 WRONG_PAIR = "That address and password don't go together. Check both, or sign up if you have no account yet."
@@ -47,7 +48,8 @@ def sign_out() -> ResponseReturnValue:
     """End this browser's session; of a guest nothing is left."""
     user = find_me()
     if user is not None and user.guest_until is not None:
-        users.erase_user(storage(), user.id, user.id)
+        with suppress(NotFound):  # kept, or gone, in this moment
+            users.erase_user(storage(), user.id, user.id, guest_until=user.guest_until)
         answer = forget(redirect(url_for("voices.home")))
         flash("Everything from your visit is deleted.")
         return answer

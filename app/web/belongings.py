@@ -26,14 +26,14 @@ from app.intake.errors import Unreadable
 from app.seats import MAX_EXPORTS, HouseFull, NoSeat, Seats
 from app.web import errors, intake
 from app.web.formats import plural
-from app.web.session import app_config, forget, me, sign_in_required, storage
+from app.web.session import account_required, app_config, forget, me, storage
 from app.web.voice_page import MOST_UPLOAD_BYTES
 from app.web.zip_stream import zipped
 from storage import audit, clock, export, reimport, samples, users, voices
 from storage.errors import Conflict, InvalidExport, LimitReached
 
 belongings = Blueprint("belongings", __name__, url_prefix="/account")
-belongings.before_request(sign_in_required)
+belongings.before_request(account_required)
 DELETE_WORD = "delete"
 NOT_ONES_OWN = "Nothing was brought in. Say first that it is your own writing: a voice is trained on nobody else's."
 NO_FILE = "Choose the .zip of an export first."

@@ -93,13 +93,15 @@ def connecting_user_id() -> str | None:
         validate_csrf(token)
     except ValidationError:
         abort(400)
-    return user.id if user else abort(401)
+    if user is None:
+        abort(401)
+    return user.id if user.guest_until is None else abort(403)
 
 
 def connect(known: Known, user_id: str) -> ResponseReturnValue:
     """Connect the account that asked for it, if it still does."""
     user = find_me()
-    if user is None or user.id != user_id:
+    if user is None or user.id != user_id or user.guest_until is not None:
         return refuse(REFUSED, 401, SignInRefused("another account"))
     try:
         with storage().database.session() as session:

@@ -48,7 +48,10 @@ def choose() -> ResponseReturnValue:
     if changed is None:
         return render_template("password_new.html", user=None), 404
     answer = forget(redirect(url_for("accounts.sign_in")))
-    flash("Your password is changed, and every browser is signed out. Sign in with the new one.")
+    flash(
+        "Your password is changed. Every browser is signed out, and API keys, connected sign-ins and notices from "
+        "before are gone, since they might be somebody else's. Sign in with the new one."
+    )
     return answer
 
 

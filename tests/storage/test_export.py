@@ -207,6 +207,16 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
         case "too many voices":
             more = {voice.replace("voice-", f"voice-{number}"): files[voice] for number in range(reimport.MOST_VOICES)}
             return files | more, "202 voices"
+        case "many small parts":
+            part = {"kind": "", "text": "a", "out": False}
+            return files | {lines: line(notes={"parts": [part] * (reimport.MOST_PARTS + 1)})}, "5,000 noted parts"
+        case "long notes":
+            long = {"kind": "", "text": "a" * (reimport.MOST_NOTED_CHARS + 1), "out": False}
+            return files | {lines: line(notes={"parts": [long]})}, "notes may have"
+        case "a long source":
+            return files | {lines: line(notes={"source": "a" * 301})}, "notes may have"
+        case "empty lines":
+            return files | {lines: b"\n" * 10_000}, "10,000 samples"
         case "a deep manifest":
             return files | {"manifest.json": b"[" * 100_000}, "manifest.json"
         case _:
@@ -215,6 +225,7 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
 
 SPOILED = ("no manifest", "another's manifest", "a list", "a later version", "no JSON", "no text", "something more")
 SPOILED += ("too short", "a wrong date", "a nameless voice", "a voice that is none", "nothing")
+SPOILED += ("many small parts", "long notes", "a long source", "empty lines")
 SPOILED += ("too many samples", "too many voices", "a deep manifest")
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, update
 
-from storage import audit, password_links, users, web_sessions
+from storage import api_keys, audit, identities, password_links, users, web_sessions
 from storage.errors import InvalidAccount, NotFound
 from storage.models import PasswordLink, User
 from storage.store import Storage
@@ -113,3 +113,26 @@ def test_of_two_who_use_it_at_once_one_chooses(storage: Storage) -> None:
         done = list(both.map(lambda password: choose(storage, token, password) is not None, chosen))
     assert sorted(done) == [False, True]
     assert opens(storage, user, chosen[done.index(True)])
+
+
+def test_what_may_be_somebody_elses_ends_with_the_old_password(storage: Storage) -> None:
+    user, other = factories.make_user(storage), factories.make_user(storage)
+    secrets = []
+    with storage.database.session() as session:
+        for person in (user, other):
+            identities.connect(session, person.id, "https://id.example", f"subject of {person.id}")
+            secrets.append(api_keys.create_key(session, person.id, "laptop")[1])
+    assert choose(storage, make(storage, user)) is not None
+    with storage.database.session() as session:
+        assert [api_keys.authenticate(session, secret) is None for secret in secrets] == [True, False]
+        known = [identities.find_issuer(session, person.id, "https://id.example") for person in (user, other)]
+        assert [row is None for row in known] == [True, False]
+
+
+def test_a_writers_link_leads_nowhere_once_they_have_a_role(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    token = make(storage, user)
+    with storage.database.session() as session:
+        users.set_console_role(session, user.id, "owner")
+    assert choose(storage, token) is None
+    assert opens(storage, user, factories.PASSWORD)

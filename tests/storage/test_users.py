@@ -45,6 +45,12 @@ def test_an_address_is_taken_whatever_its_case_and_its_key_is_left_alone(storage
     assert verify(storage, "ada@example.org", PASSWORD) == first.id
 
 
+@pytest.mark.parametrize("email", ["a:;@b.de", "=?utf-8?q?=0a?=@b.de", "<ada@b.de", "ada@b.de>", '"a"@b.de', "a,b@c.de", "a\\@b.de", "(x)a@b.de", "a@[::1].de"])  # fmt: skip  # noqa: E501
+def test_what_no_letter_could_be_addressed_to_is_refused(storage: Storage, email: str) -> None:
+    with pytest.raises(InvalidAccount, match=r"name@example\.org"):
+        factories.make_user(storage, email)
+
+
 @pytest.mark.parametrize("email", ["", "ada", "ada@", "@example.org", "a b@example.org", "ada@example", "ada@ex\u200bample.org", "a" * 250 + "@x.org"])  # fmt: skip  # noqa: E501
 def test_what_is_no_address_is_refused(storage: Storage, email: str) -> None:
     with pytest.raises(InvalidAccount, match=r"name@example\.org"):

@@ -131,3 +131,16 @@ def test_a_started_postman_carries_by_itself_and_ends(
         time.sleep(0.02)
     postman.stop()
     assert {letter["Subject"] for letter in box.letters} == {"Your password was changed"}
+
+
+def test_a_letter_that_cannot_even_be_written_keeps_no_other_and_is_not_tried_again(
+    storage: Storage, postman: Postman, box: Mailbox, ada: User
+) -> None:
+    odd = make_user(storage, "odd@example.org")
+    for user in (odd, ada):
+        ask(storage, user)
+    with storage.database.session() as session:
+        session.execute(update(User).where(User.id == odd.id).values(email="=?utf-8?q?=0a?=@b.de"))
+    assert postman.carry() == 2
+    assert [letter["To"] for letter in box.letters] == ["ada@example.org"]
+    assert outcomes(storage) == [(1, "broken", False, False), (1, None, True, False)]

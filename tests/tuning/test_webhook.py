@@ -136,6 +136,10 @@ def test_nothing_is_sent_to_this_machine_by_whatever_name(receiver: Receiver, ho
         ("64:ff9b::a9fe:a9fe", False),
         ("2002:7f00:1::", False),
         ("2001:0:7f00:1::", False),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("168.63.129.16", False),
+        ("192.88.99.1", False),
     ],
 )
 def test_which_addresses_everybody_can_reach(address: str, public: bool) -> None:

@@ -8,8 +8,8 @@ from flask import Flask
 from app.config import AppConfig
 from app.web.factory import create_app
 from app.web.guests import examples
-from storage import clock, guests, users
-from storage.errors import KeyErased, NotFound
+from storage import clock, deliveries, guests, users
+from storage.errors import Conflict, KeyErased, NotFound
 from storage.models import User, UserQuota
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person
@@ -117,3 +117,25 @@ def test_a_house_without_guests_offers_no_visit(storage: Storage) -> None:
     closed.post("/guest")
     with storage.database.session() as session:
         assert users.list_users(session) == []
+
+
+def test_who_kept_their_account_keeps_it_though_the_sweeper_had_them_on_its_list(storage: Storage) -> None:
+    with storage.database.session() as session:
+        guest = guests.welcome(session, storage.keys, 5, ())
+        guests.keep(session, guest.id, email="gil@example.org", password_hash="hash")
+    with pytest.raises(NotFound):
+        users.erase_user(storage, guest.id, None, guest_until=clock.now() + 2 * guests.LIFETIME_S)
+    with storage.database.session() as session:
+        assert users.get_user(session, guest.id).email == "gil@example.org"
+    with storage.database.session() as session, pytest.raises(Conflict, match="visit is over"):
+        guests.keep(session, guest.id, email="hal@example.org", password_hash="hash")
+
+
+def test_a_guest_gets_no_role_no_letter_and_no_link(app: Flask, storage: Storage) -> None:
+    browser, _ = come_in(app)
+    guest = guest_of(storage)
+    with storage.database.session() as session:
+        assert not deliveries.ask_for_reset(session, guest.email)
+        with pytest.raises(Conflict, match="guest"):
+            users.set_console_role(session, guest.id, "owner")
+    assert browser.get("/account/data").headers["Location"] == "/guest/keep"

@@ -151,6 +151,11 @@ def test_no_link_from_elsewhere_connects_anything(ada: Person, provider: Provide
         assert identities.find_issuer(session, ada.user.id, provider.url) is None
 
 
+def test_a_guest_connects_nothing(browser: Browser, provider: Provider, storage: Storage) -> None:
+    browser.post("/guest")
+    assert browser.get(f"/signin/with?connect={browser.token()}").status_code == 403
+
+
 def test_what_one_began_connects_nobody_elses_account(
     ada: Person, bob: Person, provider: Provider, storage: Storage
 ) -> None:
