@@ -62,6 +62,11 @@ def keep() -> ResponseReturnValue:
 def examples() -> tuple[Draft, ...]:
     """The bundled pieces, by a made-up author."""
     return tuple(
-        draft(piece.text, title=piece.title, prompt=piece.prompt, written_on=piece.written_on)
+        draft(piece.text, title=_title(piece.title or ""), prompt=piece.prompt, written_on=piece.written_on)
         for piece in read_pieces(BUNDLED)
     )
+
+
+def _title(name: str) -> str:
+    """ "01-the-first-bell" -> "The first bell"."""
+    return name.lstrip("0123456789-").replace("-", " ").capitalize()
