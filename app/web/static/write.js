@@ -92,6 +92,8 @@
         round.wish.drafts = 1;
       }
       dress(blindly);
+      const columns = byId("columns");  // what comes is to be seen coming
+      if (columns.getBoundingClientRect().top > innerHeight * 0.75) columns.scrollIntoView();
       await Promise.all(places.filter((place) => !place.hidden).map((place) => {
         const column = blindly ? place.dataset.place : place.dataset.writer === "mine" ? "mine" : "other";
         const wish = { ...round.wish, column };

@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -54,6 +55,17 @@ def test_a_bad_sign_up_is_explained_and_keeps_the_address(
     assert 'role="alert"' in page.text
     assert says in page.text
     assert "short" not in page.text.replace("shorter", "")
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "field"), [("ada@x", PASSWORD, "email"), ("a@b.de", "short", "password")]
+)
+def test_the_field_that_is_wrong_is_marked_and_no_other(
+    browser: Browser, email: str, password: str, field: str
+) -> None:
+    page = sign_up(browser, email, password)
+    marked = re.findall(r'<input [^>]*id="(\w+)"[^>]*aria-invalid="true"', page.text)
+    assert marked == [field]
 
 
 def test_a_taken_address_is_said(browser: Browser, ada: Person) -> None:
