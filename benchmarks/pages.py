@@ -86,11 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def visits(storage: Storage, there: LivedIn) -> list[Visit]:
     """Every page, by whoever it is for. Raises SystemExit where a route is known to nobody here."""
     app = create_app(AppConfig(), storage)
-    known = [*_visits(app, there), *_visits_by_link(storage, there)]
-    asked = {endpoint for endpoint, _ in known}
+    known = list(_visits(app, there))
+    asked = {endpoint for endpoint, _ in known}.union(BY_LINK)
     routes = {rule.endpoint for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}
     if unknown := routes - asked - NO_PAGES.keys():
         raise SystemExit(f"pages: say in benchmarks/pages.py how to ask for {', '.join(sorted(unknown))}")
+    known += _visits_by_link(storage, there)
     return [visit for _, visit in known]
 
 
