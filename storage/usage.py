@@ -62,7 +62,7 @@ def list_usage(
 ) -> list[ApiUsage]:
     """What a person asked for today and on the days before, so many in all; the newest day first. after: the last place
     of the page before."""
-    wanted = select(ApiUsage).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
+    wanted = select(ApiUsage).where(ApiUsage.user_id == user_id, _lately(days))
     if after is not None:
         later = tuple_(ApiUsage.key_id, ApiUsage.model) > tuple_(literal(after.key_id), literal(after.model))
         wanted = wanted.where(or_(ApiUsage.day < after.day, and_(ApiUsage.day == after.day, later)))
@@ -72,8 +72,7 @@ def list_usage(
 def totals(session: Session, user_id: str, *, days: int, by: Literal["day", "key_id", "model"]) -> dict[str, Counts]:
     """The sums of the same days for each day, key or model that occurs; the one with most tokens first."""
     column = getattr(ApiUsage, by)
-    sums = [func.sum(getattr(ApiUsage, name)) for name in vars(Counts())]
-    mine = select(column, *sums).where(ApiUsage.user_id == user_id, ApiUsage.day > _day_before(days))
+    mine = select(column, *_sums()).where(ApiUsage.user_id == user_id, _lately(days))
     found = {row[0]: Counts(*map(int, row[1:])) for row in session.execute(mine.group_by(column))}
     return dict(sorted(found.items(), key=lambda item: (-item[1].prompt_tokens - item[1].completion_tokens, item[0])))
 
@@ -101,7 +100,7 @@ class Share:
 
 def by_day(session: Session, days: int) -> dict[str, Counts]:
     """What everybody asked for on each of the last days, today included, those without a request too; oldest first."""
-    found = {(_today() - timedelta(days=ago)).isoformat(): Counts() for ago in range(days - 1, -1, -1)}
+    found = {day: Counts() for day in days_until_today(days)}
     for day, *sums in session.execute(select(ApiUsage.day, *_sums()).where(_lately(days)).group_by(ApiUsage.day)):
         found[day] = Counts(*map(int, sums))
     return found

@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import audit, clock
@@ -51,7 +51,7 @@ def start(session: Session, user_id: str, browser: str | None = None) -> str:
 
 
 def recognise(database: Database, token_hash: str) -> User | None:
-    """Who is signed in with the token of this hash: active people only, and only until it expires.
+    """Who is signed in with the token of this hash: active people only, until it expires or their visit is over.
 
     Reads, and so never waits for a writer; once a minute a second transaction writes down that they were seen.
     """
@@ -124,5 +124,6 @@ def _find(session: Session, token_hash: str) -> tuple[WebSession, User] | None:
         select(WebSession, User)
         .join(User, WebSession.user_id == User.id)
         .where(WebSession.token_hash == token_hash, WebSession.expires_at > clock.now(), User.state == "active")
+        .where(or_(User.guest_until.is_(None), User.guest_until > clock.now()))
     ).one_or_none()
     return None if found is None else (found[0], found[1])

@@ -85,7 +85,7 @@ class PaddedRunner(ModelRunner):
 
     def _write(self, writing: Many[Sequence]) -> Tensor:
         """All rows up to the last that writes; what the others get goes to their scratch, and nobody looks at it."""
-        rows = [_row_of(sequence) for sequence in writing]
+        rows = [sequence.held_row for sequence in writing]
         token_ids, positions = [0] * (max(rows) + 1), [0] * (max(rows) + 1)
         targets = [self.cache.scratch] * (max(rows) + 1)
         for row, sequence in zip(rows, writing, strict=True):
@@ -108,7 +108,7 @@ class PaddedRunner(ModelRunner):
             positions.append([0] * padding + places)
             targets.append([self.cache.scratch] * padding + places)
             sequence.length += size
-        rows = self._tensor([_row_of(sequence) for sequence, _ in reading])
+        rows = self._tensor([sequence.held_row for sequence, _ in reading])
         length = max(sequence.length for sequence, _ in reading)
         window = Window(rows[:, None], self._tensor(targets), (rows, slice(None), slice(length)), length)
         return self._forward(self._tensor(token_ids), self._tensor(positions), window)
@@ -156,7 +156,7 @@ class PackedRunner(ModelRunner):
         order = sorted(range(len(asked)), key=lambda place: (len(asked[place][1]) > 1, -asked[place][0].length))
         laid = [asked[place] for place in order]
         token_ids = [token_id for _, tokens in laid for token_id in tokens]
-        rows = [_row_of(sequence) for sequence, tokens in laid for _ in tokens]
+        rows = [sequence.held_row for sequence, tokens in laid for _ in tokens]
         positions = [sequence.length + step for sequence, tokens in laid for step in range(len(tokens))]
         places = self._tensor(positions)
         for sequence, tokens in laid:
@@ -176,16 +176,16 @@ class PackedRunner(ModelRunner):
         first, parts = len(singles), []
         for sequence, tokens in laid[len(singles) :]:
             end = first + len(tokens)
-            parts.append(Part(_row_of(sequence), first, self._mask(places[first:end], sequence.length)))
+            parts.append(Part(sequence.held_row, first, self._mask(places[first:end], sequence.length)))
             first = end
         if not self._bagged or not singles:
             return Packing(None, 0, tuple(self._singles(singles, places)), tuple(parts), self._room)
-        rows = self._tensor([_row_of(sequence) for sequence in singles])
+        rows = self._tensor([sequence.held_row for sequence in singles])
         return Packing(Bags(rows, places[: len(singles)] + 1), len(singles), (), tuple(parts), self._room)
 
     def _singles(self, singles: list[Sequence], places: Tensor) -> Iterator[Singles]:
         for first, last in self._cuts([sequence.length for sequence in singles]):
-            rows = self._tensor([_row_of(sequence) for sequence in singles[first:last]])
+            rows = self._tensor([sequence.held_row for sequence in singles[first:last]])
             yield Singles(rows, first, self._mask(places[first:last], singles[first].length))
 
     def _cuts(self, lengths: list[int]) -> Iterator[tuple[int, int]]:
@@ -292,11 +292,6 @@ class Trial:
 def _has_keys_for_each_head(base: BaseModel) -> bool:
     heads = getattr(base.model.config.get_text_config(decoder=True), "num_attention_heads", None)
     return all(kv_heads == heads for kv_heads, _ in base.layer_shapes)
-
-
-def _row_of(sequence: Sequence) -> int:
-    assert sequence.row is not None, "only running requests are run"
-    return sequence.row
 
 
 def _of_like_size(reading: Parts) -> list[list[int]]:

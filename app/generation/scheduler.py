@@ -55,8 +55,8 @@ class Scheduler:
     def release_all(self, sequence: Sequence) -> None:
         """Take the row of a running request from it, and its twin's, and clear them."""
         for one in sequence.rows:
-            self._cache.clear(_row_of(one), one.length)
-            heapq.heappush(self._free, _row_of(one))
+            self._cache.clear(one.held_row, one.length)
+            heapq.heappush(self._free, one.held_row)
             self.running.remove(one)
             one.row = None
 
@@ -95,14 +95,9 @@ class Scheduler:
             self.running.append(one)
             if lender is not None:
                 lent = lender.rows[place]
-                self._cache.copy(_row_of(lent), one.row, one.num_virtual_tokens + len(one.prompt) - 1)
+                self._cache.copy(lent.held_row, one.row, one.num_virtual_tokens + len(one.prompt) - 1)
             elif one.prefix is not None:
                 self._cache.seed(one.row, one.prefix)
             one.prefix = None  # its K/V are in the row: let the caller's tensors go
         if lender is not None:
             sequence.borrow_prompt()
-
-
-def _row_of(sequence: Sequence) -> int:
-    assert sequence.row is not None, "only a running request has a row"
-    return sequence.row

@@ -96,6 +96,12 @@ class Sequence:
         return (self,) if self.twin is None else (self, self.twin)
 
     @property
+    def held_row(self) -> int:
+        """Its row in the cache. For running requests only."""
+        assert self.row is not None, "only a running request has a row"
+        return self.row
+
+    @property
     def num_prompt_left(self) -> int:
         """Prompt tokens that are not in the cache yet."""
         return max(0, self.num_virtual_tokens + len(self.prompt) - self.length)

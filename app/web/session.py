@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
 from app.web.browser_names import browser_name
-from storage import clock, prefixes, web_sessions
+from storage import prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
 from tuning.config import PostConfig
@@ -48,9 +48,7 @@ def find_me() -> User | None:
     if "user" not in g:
         g.user = None
         if token():
-            user = web_sessions.recognise(storage().database, web_sessions.hashed(token()))
-            is_over = user is not None and user.guest_until is not None and user.guest_until < clock.now()
-            g.user = None if is_over else user
+            g.user = web_sessions.recognise(storage().database, web_sessions.hashed(token()))
     return cast("User | None", g.user)
 
 
