@@ -1,24 +1,28 @@
 """What a caller used, as the API counts and tells it."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from app.api import usage_meter
-from app.api.factory import build
+from app.api.factory import build, create_app
 from app.api.services import Services
 from app.api.usage_meter import Tally, UsageMeter
 from app.auth import Caller, issue_gateway_token
 from app.config import AppConfig
+from app.generation.engine import Engine
 from storage import latency, usage, web_sessions
 from storage.database import Database
 from storage.schema import upgrade
 from storage.store import Storage
 from tests import factories
-from tests.app.api.people import Api, Person, publish_random, with_key
+from tests.app.api.people import Api, Person, join, publish_random, with_key
 from tests.app.api.test_completions import begin, eventually
 from tests.app.api.test_errors import error_of
 from tests.conftest import sqlite_config
+from tests.servers import Valkey
+from tuning.base_model import BaseModel
 
 
 def used(api: Api, person: Person, query: str = "") -> list[dict[str, Any]]:
@@ -135,16 +139,22 @@ def test_counts_outlast_a_database_that_is_away(tmp_path: Any, master_key: bytes
     storage.close()
 
 
-def test_how_long_it_took_is_counted_to_the_first_token_or_the_whole_answer(api: Api, ann: Person) -> None:
-    def answers() -> dict[str, int]:
-        api.services.meter.flush()
-        with api.storage.database.reading() as session:
-            counted = {kind: latency.together(latency.by_hour(session, kind, 2).values()) for kind in ("text", "other")}  # type: ignore[arg-type]
-        return {kind: sum(counts.values()) for kind, counts in counted.items()}
-
-    before = answers()
-    write(api, ann, api.base.name, max_tokens=3)
-    write(api, ann, api.base.name, max_tokens=3, stream=True)
+def test_how_long_it_took_is_counted_to_the_first_token_or_the_whole_answer(
+    tmp_path: Path, master_key: bytes, valkey: Valkey, base: BaseModel, engine: Engine
+) -> None:
+    config = sqlite_config(tmp_path, valkey.cache_url, master_key)  # nobody else's answers are counted in it
+    upgrade(config)
+    storage = Storage.open(config)
+    ann = join(storage)
+    api = Api("", create_app(AppConfig(), storage, base, engine), storage, base, engine)
+    write(api, ann, base.name, max_tokens=3)
+    write(api, ann, base.name, max_tokens=3, stream=True)
     error_of(write(api, ann, "voice-unknown"), 404)
     api.call(ann, "GET", "/v1/models", buffered=True)
-    assert answers() == {"text": before["text"] + 2, "other": before["other"] + 1}
+    api.services.meter.flush()
+    with storage.database.reading() as session:
+        counted = {
+            kind: latency.together(latency.by_hour(session, kind, 2).values()) for kind in get_args(latency.Kind)
+        }
+    storage.close()
+    assert {kind: sum(counts.values()) for kind, counts in counted.items()} == {"text": 2, "other": 1}
