@@ -15,8 +15,9 @@ from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
-from tuning.remaining import judging_steps, steps_left
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
+
+JUDGING_STEPS = 1.5  # to judge by as much text as a step trains on: all sides forward, in the weights' own type
 
 
 class Learner:
@@ -108,9 +109,9 @@ class Learner:
         return progress
 
     def _steps_left(self) -> float:
-        settings, looks_in_vain = self._settings, self._looks_without_gain
-        training = steps_left(self.step, looks_in_vain, self.max_steps, settings.evaluate_every, settings.patience)
-        return training + judging_steps(num_tokens(self._job.split.test), self._deck.tokens_per_step)
+        """To the last step, which nearly every training reaches, and through the judging that follows it."""
+        judging = JUDGING_STEPS * num_tokens(self._job.split.test) / self._deck.tokens_per_step
+        return self.max_steps - self.step + judging
 
     def result(self) -> TrainingResult:
         """The best prefix so far and its course."""

@@ -24,7 +24,8 @@ class TrainingSettings:
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
         falls on a cosine to a tenth at the last step.
     epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps.
-    evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it.
+    evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
+        that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
 
     num_virtual_tokens: int = 32
@@ -36,11 +37,11 @@ class TrainingSettings:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     tokens_per_step: int = 1024
-    epochs: int = 18
+    epochs: int = 9
     min_steps: int = 20
-    max_steps: int = 240
+    max_steps: int = 120
     evaluate_every: int = 5
-    patience: int = 5
+    patience: int = 12
 
     @classmethod
     def from_config(cls, config: TuningConfig) -> Self:
@@ -83,7 +84,7 @@ class TrainingJob:
 class Progress:
     """Where one job stands after a step. train_loss in nats per token; held-out losses in bits per character of the
     early-stopping set. held_out_loss is None at steps that did not look at it; a loss that is not finite is None.
-    steps_left: most likely, judging included, in steps; 0 at the end. eta_seconds: the same in seconds of training."""
+    steps_left: to the last step, and judging, in steps; 0 at the end. eta_seconds: the same in seconds of training."""
 
     step: int
     max_steps: int

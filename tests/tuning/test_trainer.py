@@ -381,7 +381,7 @@ def test_two_people_in_one_batch_each_meet_only_their_own_words(
 def test_more_text_gets_more_steps_within_bounds() -> None:
     settings = TrainingSettings()
     steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
-    assert steps == [settings.min_steps, settings.min_steps, 90, 180, settings.max_steps]
+    assert steps == [settings.min_steps, settings.min_steps, 45, 90, settings.max_steps]
     assert replace(settings, max_steps=7).steps_for(10_000) == 7
 
 
