@@ -49,7 +49,7 @@ def _of_report(figures: Mapping[str, Any], report: Mapping[str, Any]) -> Iterato
     repeated = figure(overlap, "words") if isinstance(overlap, dict) else None
     if repeated is not None and repeated >= LONG_RUN_WORDS:
         yield (
-            f"It repeated {number(repeated)} words of yours in a row. If that is too near to your samples, lower its "
+            f"It repeated {number(repeated)} words of a sample in a row. If that is too near, lower its "
             "strength, or give it more kinds of them."
         )
     rise = figure(report, "neutral_rise_pct")

@@ -72,10 +72,10 @@ def rests_on(figures: Mapping[str, Any]) -> str:
         return ""
     about = f", about {number(tokens)} tokens in all" if tokens else ""
     if given < LEAST_WHOLE:
-        ends = "the end of your one piece" if given == 1 else f"the ends of your {number(given)} pieces"
+        ends = "the end of the one piece" if given == 1 else f"the ends of all {number(given)} pieces"
         return f"It was judged on {ends}{about}. That is little: take the figure for a hint."
     if judging == 1:
-        return f"It was judged on one piece{about}: on another piece of yours the figure could be quite another."
+        return f"It was judged on one piece{about}: on another piece the figure could be quite another."
     if judging <= FEW_JUDGING:
         return f"It was judged on {plural(int(judging), 'piece')}{about}. That is few: take the figure for a hint."
     return f"It was judged on {plural(int(judging), 'piece')}{about}."

@@ -139,8 +139,8 @@ def test_a_report_of_another_shape_breaks_no_page() -> None:
 @pytest.mark.parametrize(
     ("samples", "judging", "says"),
     [
-        (1, 1, "judged on the end of your one piece, about 240 tokens in all. That is little"),
-        (3, 3, "judged on the ends of your 3 pieces, about 240 tokens in all. That is little"),
+        (1, 1, "judged on the end of the one piece, about 240 tokens in all. That is little"),
+        (3, 3, "judged on the ends of all 3 pieces, about 240 tokens in all. That is little"),
         (6, 1, "judged on one piece, about 240 tokens in all: on another piece"),
         (8, 2, "judged on 2 pieces, about 240 tokens in all. That is few"),
         (40, 8, "judged on 8 pieces, about 240 tokens in all."),

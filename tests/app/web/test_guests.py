@@ -8,11 +8,12 @@ from flask import Flask
 from app.config import AppConfig
 from app.web.factory import create_app
 from app.web.guests import examples
-from storage import clock, deliveries, guests, users
+from storage import clock, deliveries, guests, tuning_runs, users, voices
 from storage.errors import Conflict, KeyErased, NotFound
 from storage.models import User, UserQuota
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person
+from tests.app.web.training import publish
 
 
 def come_in(app: Flask) -> tuple[Browser, str]:
@@ -38,6 +39,22 @@ def test_a_guest_finds_the_example_pieces_and_could_train_at_once(app: Flask, st
     again = browser.post("/guest")
     assert again.headers["Location"].endswith("/"), "who is here already goes where they were"
     assert guest_of(storage).email.endswith("@guest.invalid")
+
+
+def test_no_page_calls_the_example_pieces_the_guests_own(app: Flask, storage: Storage) -> None:
+    browser, voice = come_in(app)
+    guest = guest_of(storage)
+    with storage.database.session() as session:
+        (first,) = voices.list_voices(session, guest.id)
+    publish(Person(storage, browser, guest, first))
+    with storage.database.session() as session:
+        run = tuning_runs.list_runs(session, guest.id)[0].id
+    for path in (voice, f"{voice}/versions/1", f"/runs/{run}"):
+        page = browser.get(path)
+        assert page.status_code == 200
+        assert "closer to you" in page.text
+        assert "closer to whoever wrote them" in page.text
+        assert "of yours" not in page.text
 
 
 def test_a_guest_who_leaves_leaves_nothing(app: Flask, storage: Storage) -> None:
