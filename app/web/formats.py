@@ -79,8 +79,10 @@ def day(iso: str) -> Markup:
 
 
 def size(num_bytes: int) -> str:
-    """Bytes as KiB or MiB."""
-    return f"{num_bytes / 1024:,.0f} KiB" if num_bytes < 1024**2 else f"{num_bytes / 1024**2:,.1f} MiB"
+    """Bytes as people say them: '4 KiB', '4 MiB', '4.5 MiB'."""
+    if num_bytes < 1024**2:
+        return f"{num_bytes / 1024:,.0f} KiB"
+    return f"{num_bytes / 1024**2:,.1f}".removesuffix(".0") + " MiB"
 
 
 def preview(title: str | None, text: str) -> str:

@@ -68,7 +68,7 @@ def add(voice_id: str) -> ResponseReturnValue:
 def review(voice_id: str) -> ResponseReturnValue:
     """What waits to be looked at; where nothing does, the voice's page."""
     page = review_page(voice_id, request.args.get("page", 1, type=int))
-    return page or redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
+    return page or redirect(url_for("voices.show", voice_id=voice_id))
 
 
 @intake.post("/decide")
@@ -88,7 +88,7 @@ def discard(voice_id: str) -> ResponseReturnValue:
     with storage().database.session() as session:
         gone = sample_changes.discard_waiting(session, me().id, voice_id)
     flash(f"{plural(gone, 'piece is', 'pieces are')} deleted. What you had kept before is still there.")
-    return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
+    return redirect(url_for("voices.show", voice_id=voice_id))
 
 
 def given() -> Given:

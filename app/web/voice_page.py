@@ -54,6 +54,13 @@ class VoicePage:
         return self.report is not None and list(self.included_ids) != self.report.run.sample_ids
 
     @property
+    def opens_with(self) -> str:
+        """Which section stands first, 'samples' or 'voice': the one with what there is to do next, or to watch."""
+        if self.report is not None and self.report.live:
+            return "voice"
+        return "samples" if self.num_waiting or not self.readiness.enough else "voice"
+
+    @property
     def stage(self) -> str:
         """Where on the thread this voice stands: 'samples', 'voice' or 'write'."""
         if self.voice.active_version is not None:

@@ -60,7 +60,7 @@ def test_figures_that_are_no_numbers_are_not_shown() -> None:
 
 def test_sizes() -> None:
     assert formats.size(2048) == "2 KiB"
-    assert formats.size(4 * 1024**2) == "4.0 MiB"
+    assert formats.size(4 * 1024**2) == "4 MiB"
 
 
 def test_an_excerpt_is_the_whole_of_a_short_text_and_both_ends_of_a_long_one() -> None:

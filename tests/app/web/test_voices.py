@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
-from storage import voices
-from tests.app.web.browser import Browser, Person
-from tests.app.web.training import publish
+from storage import samples, voices
+from storage.text_intake import draft
+from tests.app.web.browser import TEXT, Browser, Person
+from tests.app.web.training import begin, publish
 
 
 def test_a_stranger_is_welcomed_with_the_next_step(browser: Browser) -> None:
@@ -22,6 +25,28 @@ def test_an_empty_voice_shows_the_one_next_step(ada: Person) -> None:
     assert "Paste something you wrote" in page
     assert "Train this voice" not in page
     assert "Versions" not in page
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"<h2[^>]*>([^<]+)</h2>", page)
+
+
+def test_the_page_of_a_voice_opens_with_what_there_is_to_do_next(ada: Person) -> None:
+    samples_first, voice_first = ["Samples", "Voice"], ["Voice", "Samples"]
+    assert headings(ada.browser.get(ada.url).text) == samples_first
+    ada.add(2)
+    assert headings(ada.browser.get(ada.url).text) == samples_first, "not enough to train on"
+    ada.add(1, "Another piece altogether. ")
+    assert headings(ada.browser.get(ada.url).text) == voice_first, "the next step is to train"
+    refused = ada.browser.post(f"{ada.url}/samples", {"text": "Too short."}).text
+    assert headings(refused) == samples_first, "what is to be mended stands first"
+    with ada.storage.database.session() as session:
+        drafts = [draft(f"Something else that waits. {TEXT}")]
+        given = {"user_id": ada.user.id, "voice_id": ada.voice.id, "drafts": drafts}
+        samples.add_drafts(session, ada.storage.keys, waiting=True, **given)
+    assert headings(ada.browser.get(ada.url).text) == samples_first, "somebody has to look through them"
+    begin(ada)
+    assert headings(ada.browser.get(ada.url).text) == voice_first, "a training is to be watched"
 
 
 def test_somebody_without_a_voice_is_asked_to_make_one(ada: Person) -> None:
