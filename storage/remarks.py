@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
-from storage.text_intake import count_words
+from storage.words import count_words
 
 OWN = ""
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from charset_normalizer import from_bytes
 
 from storage.errors import InvalidSample
+from storage.words import count_words
 
 MIN_CHARS = 20
 MAX_CHARS = 200_000
@@ -16,7 +17,6 @@ MAX_PROMPT_CHARS = 4_000
 MAX_SAMPLES = 500  # of a voice
 MAX_VOICE_CHARS = 5_000_000
 TEXT_SUFFIXES = (".txt", ".md", ".markdown", ".text")
-_CHARS_PER_WORD = 6  # for writing systems that put no spaces between words
 MOST_TEXT_BYTES = 4 * MAX_CHARS
 _BINARY_SHARE = 0.01  # of control characters
 _BYTE_ORDER_MARKS = (
@@ -117,11 +117,6 @@ def clean_date(written_on: str | None) -> str | None:
         return date.fromisoformat(given).isoformat()
     except ValueError:
         raise InvalidSample("Write the date as year-month-day, like 2024-05-31, or leave it out.") from None
-
-
-def count_words(text: str) -> int:
-    """Words, by spaces; in writing without spaces, by length."""
-    return max(len(text.split()), len(text) // (2 * _CHARS_PER_WORD))
 
 
 def _decoded(data: bytes) -> str:

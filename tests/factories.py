@@ -33,6 +33,13 @@ SAMPLE_TEXTS = (
     "to geometry. I carried both home, and only the nails were heavy.",
 )
 
+# 22 words by storage.words; 26 stand between spaces
+UNTIDY_TEXT = (
+    "– Well-known facts: 3.5 % of readers (1,204 of 34,400) can't find https://example.org/a-b_c?d=1&e=2 — or so he "
+    "said… Off you go, then — “mind the doors”."
+)
+UNTIDY_WORDS = 22
+
 
 def make_user(storage: Storage, email: str | None = None, *, password: str = PASSWORD, role: Role = "writer") -> User:
     """An account with its data key and first voice; the password is PASSWORD unless given."""

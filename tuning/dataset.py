@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from storage.words import count_words
 from tuning.base_model import BaseModel
 from tuning.errors import TooLittleText
 
@@ -17,7 +18,6 @@ TEST_SHARE = 0.2
 STOP_SHARE = 0.15  # of what is not test
 TRAIN_BLOCK_TOKENS = 256  # so that one step's tokens come from several texts, not from one long one
 STOP_CHARS = 8_000  # looking is paid for every few steps: more than this is better spent on training
-_CHARS_PER_WORD = 6  # for writing systems that put no spaces between words
 _SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'”’)]*\s+|\n+")
 _WORD_END = re.compile(r"\s+")
 
@@ -192,7 +192,7 @@ def _in_order(writings: list[Writing]) -> list[Writing]:
 
 
 def _require_enough(texts: Sequence[str]) -> None:
-    words = sum(max(len(text.split()), len(text) // (2 * _CHARS_PER_WORD)) for text in texts)
+    words = sum(map(count_words, texts))
     if words < LEAST_WORDS:
         raise TooLittleText(
             f"There are about {words} words to learn from, and at least {LEAST_WORDS} are needed. "

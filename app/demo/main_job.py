@@ -53,17 +53,16 @@ class MainJob:
             visitor.close()
 
     def _give(self, caller: ApiCaller, voice: str, pieces: list[Piece]) -> list[Piece]:
-        kept = []
+        kept, words = [], 0
         for number, piece in enumerate(pieces, start=1):
             try:
-                caller.add_sample(voice, piece)
+                words += caller.add_sample(voice, piece)["num_words"]
             except ApiRefusal as refused:
                 say(f"  piece {number} is left out: {refused}")
             else:
                 kept.append(piece)
         if not kept:
             raise DemoFailed("none of the pieces could be kept as a writing sample")
-        words = sum(len(piece.text.split()) for piece in kept)
         say(f"Gave {len(kept)} samples, {words:,} words, over /v1.")
         return kept
 

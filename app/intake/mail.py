@@ -20,7 +20,8 @@ from app.intake.findings import Finding, Noted, Piece, Refused, Senders
 from app.intake.own_words import parts_of
 from app.intake.wrapping import reflowed, unwrapped
 from storage.remarks import OWN, Part, kept_text
-from storage.text_intake import MAX_SAMPLES, count_words
+from storage.text_intake import MAX_SAMPLES
+from storage.words import count_words
 
 LEAST_WORDS = 20  # of a message in a mailbox; thanks and see-you-soons teach nothing
 MOST_MESSAGES = 50_000

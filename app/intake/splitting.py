@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from storage.text_intake import count_words
+from storage.words import count_words
 
 LONG_WORDS = 2_500  # from which on parts are suggested
 PART_WORDS = 800  # about so many in each

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
+from storage.words import number_of, words
+
 RUN = 3  # words: a shorter run that two texts share is chance
 _PIECE = re.compile(r"\S+\s*|\s+")
-# Thai and its neighbours, Chinese and Japanese put no spaces between words: there each character counts.
-_WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0eff\u3040-\u9fff]+(?:['’]\w+)*"
-)
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,11 @@ def changes(old: str, new: str) -> list[Change]:
 
 def shares(text: str, drafts: Iterable[str]) -> Shares:
     """How many of a text's words stand in it in a run of RUN or more that one of these drafts has too, wherever."""
-    words = _words(text)
-    runs = {run for draft in drafts for run in _runs(_words(draft))}
-    covered = {place for start, run in enumerate(_runs(words)) if run in runs for place in range(start, start + RUN)}
-    return Shares(words=len(words), drafted=len(covered))
+    found = words(text)
+    runs = {run for draft in drafts for run in _runs(words(draft))}
+    covered = {place for start, run in enumerate(_runs(found)) if run in runs for place in range(start, start + RUN)}
+    return Shares(words=number_of(found), drafted=number_of([found[place] for place in covered]))
 
 
-def _words(text: str) -> list[str]:
-    return [match.group().casefold() for match in _WORD.finditer(text)]
-
-
-def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
+def _runs(found: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(found[start : start + RUN]) for start in range(len(found) - RUN + 1)]

@@ -104,8 +104,3 @@ def test_titles_prompts_and_dates_are_tidied_or_refused() -> None:
     for wrong in ("31.5.2024", "2024-13-01", "yesterday"):
         with pytest.raises(InvalidSample, match="like 2024-05-31"):
             text_intake.clean_date(wrong)
-
-
-def test_words_are_counted_also_where_no_spaces_are_written() -> None:
-    assert text_intake.count_words("three little words") == 3
-    assert text_intake.count_words(JAPANESE) > 10

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.factories import UNTIDY_TEXT, UNTIDY_WORDS
 from tests.tiny_model import MAX_POSITIONS, make_tiny
 from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
@@ -114,6 +115,8 @@ def test_too_little_text_says_how_many_words_are_missing(base: BaseModel) -> Non
         split_of(base, [WrittenText(plain(30))])
     with pytest.raises(TooLittleText):
         split_of(base, [])
+    with pytest.raises(TooLittleText, match=f"about {UNTIDY_WORDS} words"):
+        split_of(base, [WrittenText(UNTIDY_TEXT)])
 
 
 def test_blank_samples_count_for_nothing(base: BaseModel) -> None:

@@ -6,7 +6,7 @@ from storage import samples
 from storage.models import PrefixVersion
 from tests.app.api.people import Api, Person, add_report, publish_random, write_samples
 from tests.app.api.test_errors import error_of
-from tests.factories import SAMPLE_TEXTS
+from tests.factories import SAMPLE_TEXTS, UNTIDY_TEXT, UNTIDY_WORDS
 
 TEXT = SAMPLE_TEXTS[0]
 
@@ -52,6 +52,13 @@ def test_a_sample_from_its_adding_to_its_end(api: Api, ann: Person) -> None:
     assert "text" not in listed
     assert api.call(ann, "DELETE", one).json["deleted"] is True
     assert error_of(api.call(ann, "GET", one), 404)["code"] == "sample_not_found"
+
+
+def test_a_sample_and_the_readiness_of_its_voice_count_words_as_the_pages_do(api: Api, ann: Person) -> None:
+    voice = api.call(ann, "POST", "/v1/voices", json={"name": "Untidy"}).json["id"]
+    made = api.call(ann, "POST", f"/v1/voices/{voice}/samples", json={"text": UNTIDY_TEXT}).json
+    assert made["num_words"] == UNTIDY_WORDS
+    assert api.call(ann, "GET", f"/v1/voices/{voice}").json["readiness"]["num_words"] == UNTIDY_WORDS
 
 
 def test_a_made_prompt_is_marked_changed_and_cleared(api: Api, ann: Person) -> None:

@@ -87,7 +87,7 @@ def test_an_ordinary_paste_is_used_at_once_and_one_with_a_quotation_is_shown_fir
     ada.browser.post(f"{ada.url}/samples", {"text": SAMPLE_TEXTS[1]})
     assert [sample.included for sample in kept(ada)] == [True]
     done = ada.browser.post(f"{ada.url}/samples", {"text": REPLY, "title": "A reply"}, follow_redirects=True)
-    assert "Taken out as not your own words: who is quoted (7 words), quoted lines (4 words)" in done.text
+    assert "Taken out as not your own words: who is quoted (7 words), quoted lines (3 words)" in done.text
     assert kept(ada)[1].text == TEXT
     assert kept(ada)[1].waiting
 

@@ -44,7 +44,7 @@ def test_the_style_of_all_three_is_drawn_and_written_out(ada: Person) -> None:
     said = report_of(ada, 1)
     assert "words in a sentence 21.4 12.9 18.2" in said
     assert "semicolon 1.2 0.10 0.80" in said
-    assert "Counted in your samples ( 4,210 words)" in said
+    assert "Counted in your samples ( 4,210 words made of letters)" in said
 
 
 def test_choices_are_counted_and_what_they_do_not_bear_is_not_said(ada: Person) -> None:
