@@ -105,18 +105,6 @@ def list_newest_events(
     return list(session.scalars(wanted.order_by(TuningEvent.id.desc()).limit(limit)))
 
 
-def estimated_finish(session: Session, run: TuningRun) -> int | None:
-    """When a run will most likely have ended, by its own newest estimate, in whole UTC seconds; None while it is not
-    running, or when the estimate is of before an interruption."""
-    if run.state != "running":
-        return None
-    measured = select(TuningEvent).where(TuningEvent.run_id == run.id, TuningEvent.type == "metrics")
-    newest = session.scalar(measured.order_by(TuningEvent.id.desc()).limit(1))
-    left = newest.data.get("eta_seconds") if newest is not None else None
-    ends_at = newest.at + left if newest is not None and left is not None else 0.0
-    return int(ends_at) if ends_at >= clock.now() else None
-
-
 def queue_position(session: Session, run_id: str) -> int | None:
     """1: the next to be claimed. None: the run is not waiting (or is unknown)."""
     mine = session.execute(

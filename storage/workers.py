@@ -28,6 +28,12 @@ def list_workers(session: Session) -> list[WorkerHeartbeat]:
     return list(session.scalars(select(WorkerHeartbeat).order_by(WorkerHeartbeat.last_seen_at.desc())))
 
 
+def living(session: Session) -> set[str]:
+    """The names of those with a recent sign of life."""
+    since = clock.now() - SILENT_AFTER_S
+    return set(session.scalars(select(WorkerHeartbeat.name).where(WorkerHeartbeat.last_seen_at > since)))
+
+
 def forget(session: Session, name: str) -> None:
     """The worker has stopped in good order."""
     session.execute(delete(WorkerHeartbeat).where(WorkerHeartbeat.name == name))

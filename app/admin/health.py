@@ -90,7 +90,7 @@ def look(storage: Storage) -> Health:
             counts=overview.read_overview(session),
             messages=messages,
             cache=cache,
-            workers=sum(now - seen.last_seen_at < workers.SILENT_AFTER_S for seen in workers.list_workers(session)),
+            workers=len(workers.living(session)),
             base_model=current.name if current else None,
             stuck=run_search.count(session, RunFilter(lost=True)),
             maintenance=maintenance.current(session),

@@ -13,7 +13,7 @@ from app.api.paging import page_of, unknown_after
 from app.api.run_events import event_fields
 from app.api.services import caller, services
 from app.api.tuning_runs import resumed
-from storage import fine_tuning, models, tuning_runs, uploads, voices
+from storage import fine_tuning, models, run_times, tuning_runs, uploads, voices
 from storage.errors import Conflict, NotFound
 from storage.fine_tuning import JobRequest
 from storage.models import ENDED_STATES, RunState
@@ -176,7 +176,7 @@ def _shown(session: Session, run: models.TuningRun) -> jobs.Job:
         id=run.id,
         created_at=int(run.created_at),
         finished_at=None if run.finished_at is None else int(run.finished_at),
-        estimated_finish=tuning_runs.estimated_finish(session, run),
+        estimated_finish=run_times.estimated_finish(session, run),
         status="failed" if error else STATUS.get(run.state, run.state),
         error=error,
         model=asked.model if asked else services().base.name,

@@ -113,7 +113,10 @@ class Job(Out):
     object: Literal["fine_tuning.job"] = "fine_tuning.job"
     created_at: int
     finished_at: int | None
-    estimated_finish: int | None
+    estimated_finish: int | None = Field(
+        description="Once it runs, by its own pace; while it waits, by the runs ahead of it and what trainings took "
+        "lately. null where there is nothing to tell it from."
+    )
     status: Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"] = Field(
         description="failed, with the error not_published: it was trained and would not have helped."
     )

@@ -7,10 +7,13 @@ from sqlalchemy.orm import Session
 
 from app.web.closeness import rests_on
 from app.web.curve import Curve, draw
-from storage import maintenance, tuning_runs
+from storage import clock, maintenance, run_times, tuning_runs
 from storage.models import ENDED_STATES, LIVE_STATES, TuningEvent, TuningRun
+from storage.run_times import Forecast
 
 PAGE = 500
+SOON_S = 5.0
+TOLD_ANEW_S = 15.0  # how often a page that waits is told what to expect
 Mark = tuple[object, ...]
 
 
@@ -25,6 +28,7 @@ class RunReport:
     messages: tuple[TuningEvent, ...]
     metrics: tuple[dict[str, Any], ...] = ()  # oldest first
     held: str | None = None  # it waits for the end of maintenance, for this reason
+    forecast: Forecast | None = None  # while it waits, where there is something to tell it from
 
     @property
     def live(self) -> bool:
@@ -39,6 +43,11 @@ class RunReport:
         if self.run.state == "succeeded":
             return "published" if self.run.published else "not-published"
         return self.run.state
+
+    @property
+    def starts_soon(self) -> bool:
+        """Whether there is no wait to speak of."""
+        return self.forecast is None or self.forecast.starts_in_s < SOON_S
 
     @property
     def rests_on(self) -> str:
@@ -65,6 +74,7 @@ def report(session: Session, user_id: str, run_id: str) -> RunReport:
         messages=tuple(event for event in events if event.type == "message"),
         metrics=tuple(metrics),
         held=_held(session, run),
+        forecast=run_times.forecast(session, run),
     )
 
 
@@ -79,7 +89,8 @@ def mark(session: Session, user_id: str, run_id: str) -> Mark:
     run = tuning_runs.get_run(session, user_id, run_id)
     position = tuning_runs.queue_position(session, run_id) if run.state == "queued" else None
     asked = (run.cancel_requested, run.pause_requested)
-    return (run.state, run.step, run.max_steps, asked, run.published, position, _held(session, run))
+    told = int(clock.now() / TOLD_ANEW_S) if run.state == "queued" else None
+    return (run.state, run.step, run.max_steps, asked, run.published, position, _held(session, run), told)
 
 
 def _held(session: Session, run: TuningRun) -> str | None:

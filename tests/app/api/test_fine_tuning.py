@@ -10,10 +10,12 @@ from typing import Any
 import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob
-from sqlalchemy import text
+from sqlalchemy import text, update
 
-from storage import audit, checkpoints, outbox, run_claims, tuning_runs, voices
+from storage import audit, base_models, checkpoints, outbox, run_claims, tuning_runs, voices, workers
+from storage.models import TuningRun
 from storage.run_claims import Claim
+from storage.run_times import LEAST_ENDED
 from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.app.api.test_files import send
@@ -256,6 +258,30 @@ def test_a_job_is_cancelled_paused_and_resumed_as_often_as_a_client_asks(
     with api.storage.database.reading() as session:
         trail = [event.action for event in audit.list_events(session, subject_id=made["id"])]
     assert trail == ["run.cancelled", "run.paused", "run.resumed", "run.paused", "run.requested"]
+
+
+def test_a_waiting_job_says_when_it_will_have_ended_once_there_is_something_to_tell_it_from(
+    api: Api, ann: Person
+) -> None:
+    for _ in range(LEAST_ENDED):
+        held = claim(api, create(api, ann).json["id"])
+        with api.storage.database.session() as session:
+            run_claims.finish(session, held, state="succeeded", published=False)
+    waiting = create(api, ann).json["id"]
+    assert job(api, ann, waiting)["estimated_finish"] is None, "no worker lives"
+    took = {"started_at": TuningRun.finished_at - 600, "base_fingerprint": api.base.fingerprint}
+    with api.storage.database.session() as session:
+        workers.beat(session, "idle")
+        base_models.register(
+            session, fingerprint=api.base.fingerprint, name="tiny", num_parameters=1, context_length=256, probe={}
+        )
+        session.execute(update(TuningRun).where(TuningRun.state == "succeeded").values(took))
+    told = job(api, ann, waiting)
+    assert told["status"] == "queued"
+    trainings = told["idiolect"]["queue_position"]
+    assert told["estimated_finish"] == pytest.approx(told["created_at"] + 600 * trainings, abs=60)
+    with api.storage.database.session() as session:
+        workers.forget(session, "idle")
 
 
 def test_a_running_job_says_when_it_ends_and_pauses_by_its_worker(api: Api, ann: Person) -> None:

@@ -4,17 +4,20 @@ from collections.abc import Callable
 import httpx
 import pytest
 from flask import Flask
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
 from app.seats import MAX_EVENT_STREAMS, Seats
+from app.web import run_report
 from app.web import tuning as tuning_pages
-from storage import run_claims, tuning_runs, users
-from storage.models import TuningRun
+from storage import run_claims, tuning_runs, users, workers
+from storage.models import PrefixVersion, TuningRun
+from storage.run_times import LEAST_ENDED
 from tests.app.web.browser import Person
 from tests.app.web.serving import listening
 from tests.app.web.training import FIGURES, begin, end, measured, publish
 from tests.app.web.upstream import PATIENCE_S
-from tests.factories import SAMPLE_TEXTS
+from tests.factories import FINGERPRINT, SAMPLE_TEXTS, register_base_model
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,43 @@ def test_the_place_in_the_queue_is_said(ada: Person, bob: Person) -> None:
     ada.add(3)
     ada.run()
     assert "second in the queue" in ada.browser.get(ada.url).text
+
+
+def trained_before(ada: Person, bob: Person, seconds: float) -> None:
+    """A worker lives, and trainings of Bob's have taken so long."""
+    register_base_model(ada.storage)
+    for _ in range(LEAST_ENDED):
+        publish(bob)
+    took = {"started_at": TuningRun.finished_at - seconds, "base_fingerprint": FINGERPRINT}
+    with ada.storage.database.session() as session:
+        session.execute(update(TuningRun).values(took))
+        session.execute(update(PrefixVersion).values(report_sealed=b"made already"))
+        workers.beat(session, "hand")
+
+
+def test_who_waits_is_told_for_how_long_once_there_is_something_to_tell_it_from(ada: Person, bob: Person) -> None:
+    ada.add(3)
+    ada.run()
+    assert "It starts by itself when a worker is free. You can leave this page." in ada.browser.get(ada.url).text
+    trained_before(ada, bob, 118.0)
+    page = ada.browser.get(ada.url).text
+    assert "when a worker is free, and then takes about 2 min, as trainings here did lately." in page
+    begin(bob)  # 40 seconds are left of it
+    page = ada.browser.get(ada.url).text
+    assert "It starts by itself in about 40 s, and then takes about 2 min, as trainings here did lately." in page
+
+
+def test_a_page_that_waits_is_told_anew_though_the_run_does_not_change(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.add(3)
+    run = ada.run()
+    seen = []
+    for seconds in (0, 1, 16):
+        monkeypatch.setattr("storage.clock.now", lambda at=1_800_000_000 + seconds: at)
+        with ada.storage.database.reading() as session:
+            seen.append(run_report.mark(session, ada.user.id, run.id))
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_a_queued_run_is_taken_back_at_once(ada: Person) -> None:
