@@ -21,7 +21,7 @@ WEB = ("flask", "werkzeug", "apiflask", "flask_wtf", "flask_limiter", "gunicorn"
 DATA = ("sqlalchemy", "redis", "celery", "alembic")
 PICKLES = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib")
 TORCHLESS_ROOMS = ("app.web", "app.admin", "app.embedded", "app.demo", "app.auth", "app.config", "app.errors")
-TORCHLESS_ROOMS += ("app.seats", "app.callers", "app.intake", "app.memory_request")
+TORCHLESS_ROOMS += ("app.seats", "app.callers", "app.intake", "app.memory_request", "app.pieces")
 TORCHLESS_TUNING = ("tuning.celery_app", "tuning.config", "tuning.errors")
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
 # The Celery child alone loads torch when its first task runs, so that the parent stays small and may fork.
@@ -70,6 +70,16 @@ def pretraining_knows_no_room_and_no_room_knows_it(module: Module) -> Breaches:
 def only_the_api_imports_the_api(module: Module) -> Breaches:
     if not module.within("app.api"):
         yield from _imported(module, "app.api")
+
+
+def the_demo_is_nobodys_business(module: Module) -> Breaches:
+    if not module.within("app.demo"):
+        yield from _imported(module, "app.demo")
+
+
+def pieces_know_no_platform(module: Module) -> Breaches:
+    if module.within("app.pieces"):
+        yield from _imported(module, "app", "storage", *WEB, *DATA, but=("app.pieces", "app.errors"))
 
 
 def generation_takes_only_prefix_and_base_model(module: Module) -> Breaches:
@@ -196,6 +206,9 @@ BAD_SAMPLES = (
     BadSample(pretraining_knows_no_room_and_no_room_knows_it, "pretraining.card", "from tuning.prefix import Prefix"),
     BadSample(only_the_api_imports_generation, "tuning.evaluation", "from app.generation.sampling import sample"),
     BadSample(only_the_api_imports_the_api, "app.web.gateway", "from app.api.factory import create_app"),
+    BadSample(the_demo_is_nobodys_business, "app.web.guests", "from app.demo.terminal import say"),
+    BadSample(pieces_know_no_platform, "app.pieces.reading", "from storage import samples"),
+    BadSample(pieces_know_no_platform, "app.pieces.reading", "from app.demo.errors import DemoFailed"),
     BadSample(generation_takes_only_prefix_and_base_model, "app.generation.engine", "from tuning.config import DTYPES"),
     BadSample(generation_takes_only_prefix_and_base_model, "app.generation.engine", "from storage import prefixes"),
     BadSample(generation_takes_only_prefix_and_base_model, "app.generation.engine", "from .. import errors"),

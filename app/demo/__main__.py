@@ -15,15 +15,16 @@ from typing import Any, NoReturn
 
 import httpx
 
-from app.demo.errors import DemoFailed, UnusableWriting
+from app.demo.errors import DemoFailed
 from app.demo.main_job import MainJob
 from app.demo.terminal import say
-from app.demo.writing import BUNDLED, Piece, read_pieces
 from app.embedded.config import EmbeddedConfig
 from app.embedded.errors import CannotStart, PlatformFailed
 from app.embedded.log_files import last_lines
 from app.embedded.supervisor import Supervisor
 from app.errors import AppError
+from app.pieces.errors import UnusableWriting
+from app.pieces.reading import BUNDLED, Piece, read_pieces
 from storage.errors import StorageError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from app.demo.errors import DemoFailed
-from app.demo.writing import Piece
+from app.pieces.reading import Piece
 
 TOO_MANY_REQUESTS = 429
 

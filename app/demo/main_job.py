@@ -13,7 +13,7 @@ from app.demo.api_caller import ApiCaller, ApiRefusal
 from app.demo.errors import DemoFailed
 from app.demo.pages import Visitor
 from app.demo.terminal import ProgressBar, say, side_by_side
-from app.demo.writing import Piece
+from app.pieces.reading import Piece
 
 FIGURES = ("samples", "train_tokens", "base_bits_per_char", "voice_bits_per_char", "reduction_pct")
 POLL_S = 0.4

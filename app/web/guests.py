@@ -6,7 +6,7 @@ from functools import cache
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.demo.writing import BUNDLED, read_pieces
+from app.pieces.reading import BUNDLED, read_pieces
 from app.web.session import app_config, begin, find_me, me, sign_in_required, storage
 from storage import guests as guest_store
 from storage import users, voices
@@ -69,4 +69,5 @@ def examples() -> tuple[Draft, ...]:
 
 def _title(name: str) -> str:
     """ "01-the-first-bell" -> "The first bell"."""
-    return name.lstrip("0123456789-").replace("-", " ").capitalize()
+    words = name.lstrip("0123456789-").replace("-", " ")
+    return words[:1].upper() + words[1:]

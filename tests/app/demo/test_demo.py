@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.pieces.reading import BUNDLED
 from tests.source_tree import ROOT
 
 FIGURES = [
@@ -59,7 +60,7 @@ def test_the_main_job_runs_from_sign_up_to_the_last_line_and_leaves_nothing_behi
     place.mkdir()
     samples = tmp_path / "some texts"
     samples.mkdir()
-    for number, piece in enumerate(sorted((ROOT / "app" / "demo" / "pieces").glob("*.md"))[:4]):
+    for number, piece in enumerate(sorted(BUNDLED.glob("*.md"))[:4]):
         (samples / f"{number}.txt").write_text(piece.read_text(encoding="utf-8"), encoding="utf-8")
     (samples / "9.txt").write_text("hm", encoding="utf-8")
     done = _demo(place, "--samples", str(samples))

@@ -35,6 +35,7 @@ def test_a_guest_finds_the_example_pieces_and_could_train_at_once(app: Flask, st
     assert f"{len(examples())} samples" in page.text
     assert "You are here as a guest" in page.text
     assert "The first bell" in page.text
+    assert "Letters I do not send" in page.text
     assert browser.post(f"{voice}/tuning").status_code == 302
     again = browser.post("/guest")
     assert again.headers["Location"].endswith("/"), "who is here already goes where they were"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from app.demo.errors import UnusableWriting
-from app.demo.writing import BUNDLED, Piece, read_pieces
+from app.pieces.errors import UnusableWriting
+from app.pieces.reading import BUNDLED, Piece, read_pieces
 
 
 def _jsonl(tmp_path: Path, *lines: object) -> Path:

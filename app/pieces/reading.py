@@ -1,4 +1,5 @@
-"""Reads a person's pieces from a folder of .txt and .md files, or from a .jsonl file. Knows no platform.
+"""Reads a person's pieces from a folder of .txt and .md files, or from a .jsonl file. Beside it lie those of an
+invented person, with which guests and the demo begin. Knows no platform.
 
 Order is file order: by name in a folder, by line in a file. What a piece must be like is for the platform to say.
 """
@@ -10,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from app.demo.errors import UnusableWriting
+from app.pieces.errors import UnusableWriting
 
-BUNDLED = Path(__file__).resolve().parent / "pieces"
+BUNDLED = Path(__file__).resolve().parent / "bundled"
 SUFFIXES = (".txt", ".md")
 NAMES_SHOWN = 8
 MAX_TITLE_CHARS = 200  # the API's limits for what goes along with a text
