@@ -4,7 +4,7 @@ nothing is told. Knows no queue and no torch."""
 
 import heapq
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from storage.models import CLAIMED_STATES, PrefixVersion, TuningEvent, TuningRun
 
 LATELY = 20  # the newest trainings of the base model in use
 LEAST_ENDED = 3  # of fewer, what a training takes is not known
+UNUSUAL = 3  # times the median: it was paused or interrupted
 REPORTED_WITHIN_S = 3600.0  # a report that is not there by then does not come
 
 
@@ -34,7 +35,7 @@ def forecast(session: Session, run: TuningRun) -> Forecast | None:
     took = _took(session)
     if not living or len(took) < LEAST_ENDED:
         return None
-    takes = median(took)
+    takes = _usual(took)
     free_in, lost = _free_in(session, living, takes)
     ahead = (tuning_runs.queue_position(session, run.id) or 1) - 1 + lost
     for task_takes in [*_reports_ahead(session, run, takes), *[takes] * ahead]:
@@ -51,6 +52,12 @@ def estimated_finish(session: Session, run: TuningRun) -> int | None:
         return None
     ends_at = _ends_at(session, [run.id]).get(run.id, 0.0)
     return int(ends_at) if ends_at >= clock.now() else None
+
+
+def _usual(took: list[float]) -> float:
+    """Their mean, since what waits for several waits for the sum of them, without those that stood still."""
+    most = UNUSUAL * median(took)
+    return fmean(seconds for seconds in took if seconds <= most)
 
 
 def _took(session: Session) -> list[float]:
