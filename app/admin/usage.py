@@ -7,9 +7,9 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from app.admin.charts import Chart, stack
 from app.admin.gate import needs
 from app.web.session import storage
+from app.web.stacked_bars import Chart, stack
 from storage import clock, latency
 from storage import usage as usage_store
 from storage.latency import Kind
