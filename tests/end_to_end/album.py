@@ -19,7 +19,7 @@ from storage import schema
 from storage.config import MASTER_KEY_BYTES, StorageConfig
 from storage.store import Storage
 from tests.app.web.browser import Person
-from tests.end_to_end.browsing import DESKTOP, PATIENCE_MS, PHONE, complaints_of, launched, overflow
+from tests.end_to_end.browsing import DESKTOP, PATIENCE_MS, PHONE, complaints_of, launched, let_in, overflow
 
 NO_CACHE = "redis://127.0.0.1:1"
 Scheme = Literal["light", "dark"]
@@ -90,10 +90,9 @@ class Album:
     @contextmanager
     def _signed_in(self, person: Person | None) -> Iterator[Page]:
         context = self.browser.new_context(base_url=self.url, reduced_motion="reduce")
-        cookie = person.browser.client.get_cookie("idiolect_session") if person else None
-        if cookie:
-            context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": self.url}])
         page = context.new_page()
+        if person:
+            let_in(page, person, self.url)
         page.set_default_timeout(PATIENCE_MS)
         yield page
         context.close()

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from tests.app.web.browser import Person
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--no-sandbox",
@@ -23,6 +25,7 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 NARROWEST = 360
 PATIENCE_MS = 15_000
+TRAINING_MS = 120_000
 EXPECTED = (
     "the server responded with a status of 4",
     "net::ERR_FAILED",
@@ -64,6 +67,13 @@ def tab(browser: Browser, **options: Any) -> Iterator[Page]:
     yield page
     context.close()
     assert not complaints, f"the page complained: {complaints}"
+
+
+def let_in(page: Page, person: Person, url: str) -> None:
+    """Sign the person in, in the page's browser, by the session they have already."""
+    cookie = person.browser.client.get_cookie("idiolect_session")
+    assert cookie is not None
+    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
 
 
 def complaints_of(page: Page) -> list[str]:

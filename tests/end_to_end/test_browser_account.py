@@ -16,7 +16,7 @@ from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Person, join
 from tests.app.web.provider import CLIENT_ID, CLIENT_SECRET, Provider, running_provider
 from tests.app.web.serving import listening
-from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, sign_up, tab
+from tests.end_to_end.browsing import NARROWEST, needs_browser, overflow, sign_up, tab
 from tests.mailbox import Mailbox, running_mailbox
 from tuning.config import PostConfig
 from tuning.postman import Postman
@@ -24,12 +24,6 @@ from tuning.postman import Postman
 pytestmark = [pytest.mark.browser, needs_browser]
 NEW = "another plum jam"
 PATHS = ("/account", "/account/access", "/account/notices", "/account/data", "/account/delete")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -1,38 +1,21 @@
 """The console in a real browser: an administrator signs in, helps with a run, suspends somebody, reads the trail."""
 
-from collections.abc import Iterator
-
 import pytest
 from flask import Flask
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Person, join
-from tests.app.web.serving import listening
 from tests.app.web.training import begin
-from tests.end_to_end.browsing import DESKTOP, NARROWEST, PHONE, launched, needs_browser, overflow, tab
+from tests.end_to_end.browsing import DESKTOP, NARROWEST, PHONE, needs_browser, overflow, tab
 
 pytestmark = [pytest.mark.browser, needs_browser]
 PAGES = ("", "users", "keys", "runs", "failures", "workers", "cache", "usage", "storage", "base-models", "audit")
 
 
-@pytest.fixture
-def app(storage: Storage) -> Flask:
-    return create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
-
-
-@pytest.fixture
-def ada(app: Flask, storage: Storage) -> Person:
-    return join(app, storage, "ada@example.org")
-
-
-@pytest.fixture
-def url(app: Flask, storage: Storage) -> Iterator[str]:
-    join(app, storage, "chief@example.org", role="admin")
-    with listening(app) as url:
-        yield url
+@pytest.fixture(autouse=True)
+def chief(app: Flask, storage: Storage) -> Person:
+    return join(app, storage, "chief@example.org", role="admin")
 
 
 def sign_in(page: Page, url: str, email: str) -> None:
@@ -43,9 +26,11 @@ def sign_in(page: Page, url: str, email: str) -> None:
     page.wait_for_url(lambda address: "signin" not in address)
 
 
-def test_an_administrator_cancels_a_run_suspends_its_owner_and_sees_both_in_the_trail(url: str, ada: Person) -> None:
+def test_an_administrator_cancels_a_run_suspends_its_owner_and_sees_both_in_the_trail(
+    url: str, ada: Person, chromium: Browser
+) -> None:
     claim = begin(ada)
-    with launched() as browser, tab(browser) as page:
+    with tab(chromium) as page:
         sign_in(page, url, "chief@example.org")
         page.get_by_role("link", name="Console").click()
         console = page.get_by_role("navigation", name="Console")
@@ -69,10 +54,12 @@ def test_an_administrator_cancels_a_run_suspends_its_owner_and_sees_both_in_the_
     assert ada.browser.get("/account").status_code == 302
 
 
-def test_maintenance_is_begun_with_a_reason_its_waiter_reads_it_and_it_ends(url: str, ada: Person) -> None:
+def test_maintenance_is_begun_with_a_reason_its_waiter_reads_it_and_it_ends(
+    url: str, ada: Person, chromium: Browser
+) -> None:
     ada.add(3)
     ada.run()
-    with launched() as browser, tab(browser) as page, tab(browser) as hers:
+    with tab(chromium) as page, tab(chromium) as hers:
         sign_in(page, url, "chief@example.org")
         page.goto(f"{url}/admin/workers")
         page.get_by_label("Why, in a few words").fill("A new disk, until noon")
@@ -86,9 +73,11 @@ def test_maintenance_is_begun_with_a_reason_its_waiter_reads_it_and_it_ends(url:
         expect(hers.get_by_text("when a worker is free")).to_be_visible()  # by itself: the page is told
 
 
-def test_a_sample_is_read_with_a_reason_and_a_role_and_a_quota_are_given(url: str, ada: Person) -> None:
+def test_a_sample_is_read_with_a_reason_and_a_role_and_a_quota_are_given(
+    url: str, ada: Person, chromium: Browser
+) -> None:
     ada.add(1)
-    with launched() as browser, tab(browser) as page:
+    with tab(chromium) as page:
         sign_in(page, url, "chief@example.org")
         page.goto(f"{url}/admin/users/{ada.user.id}")
         page.get_by_role("link", name="one sample can be read with a reason").click()
@@ -121,8 +110,10 @@ def test_a_sample_is_read_with_a_reason_and_a_role_and_a_quota_are_given(url: st
         expect(page.get_by_text("This takes an owner")).to_be_visible()
 
 
-def test_an_erasure_needs_the_address_typed_and_then_the_person_is_gone(url: str, ada: Person) -> None:
-    with launched() as browser, tab(browser) as page:
+def test_an_erasure_needs_the_address_typed_and_then_the_person_is_gone(
+    url: str, ada: Person, chromium: Browser
+) -> None:
+    with tab(chromium) as page:
         sign_in(page, url, "chief@example.org")
         page.goto(f"{url}/admin/users?q=ada")
         page.get_by_role("link", name="ada@example.org").click()
@@ -135,8 +126,8 @@ def test_an_erasure_needs_the_address_typed_and_then_the_person_is_gone(url: str
         expect(page.get_by_role("link", name="ada@example.org")).to_have_count(0)
 
 
-def test_a_writer_finds_no_console(url: str, ada: Person) -> None:
-    with launched() as browser, tab(browser) as page:
+def test_a_writer_finds_no_console(url: str, ada: Person, chromium: Browser) -> None:
+    with tab(chromium) as page:
         sign_in(page, url, "ada@example.org")
         expect(page.get_by_role("link", name="Console")).to_have_count(0)
         answer = page.goto(f"{url}/admin/users")
@@ -144,11 +135,11 @@ def test_a_writer_finds_no_console(url: str, ada: Person) -> None:
         assert answer.status == 404
 
 
-def test_no_page_of_the_console_is_wider_than_its_window(url: str, ada: Person) -> None:
+def test_no_page_of_the_console_is_wider_than_its_window(url: str, ada: Person, chromium: Browser) -> None:
     claim = begin(ada)
     theirs = f"users/{ada.user.id}"
     paths = [*PAGES, theirs, f"{theirs}/quotas", f"{theirs}/reading", f"runs/{claim.run_id}"]
-    with launched() as browser, tab(browser) as page:
+    with tab(chromium) as page:
         sign_in(page, url, "chief@example.org")
         for size in (DESKTOP, PHONE, {"width": NARROWEST, "height": 800}):
             page.set_viewport_size(size)  # type: ignore[arg-type]

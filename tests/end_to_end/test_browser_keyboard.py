@@ -4,26 +4,21 @@ tiny model, the administrator's on the web role."""
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from flask import Flask
+from playwright.sync_api import Browser, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
-from storage.store import Storage
-from tests.app.web.browser import PASSWORD, join
-from tests.app.web.serving import listening
+from tests.app.web.browser import PASSWORD, Person, join
 from tests.app.web.training import begin
-from tests.end_to_end.browsing import launched, needs_browser, tab
+from tests.end_to_end.browsing import TRAINING_MS, needs_browser, tab
 from tests.end_to_end.keyboard import Keyboard
-from tests.end_to_end.platforms import TRAINING_MS, platform
 from tests.factories import SAMPLE_TEXTS
 
 pytestmark = [pytest.mark.browser, needs_browser]
-__all__ = ["platform"]
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with launched() as browser, tab(browser) as page:
+def page(chromium: Browser) -> Iterator[Page]:
+    with tab(chromium) as page:
         yield page
 
 
@@ -82,26 +77,24 @@ def accept_a_draft(page: Page, keys: Keyboard) -> None:
     assert text.input_value().split() == f"The ferry{draft}".split()
 
 
-def test_an_administrator_cancels_a_run_and_suspends_its_owner(storage: Storage, page: Page) -> None:
-    app = create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
-    join(app, storage, "chief@example.org", role="admin")
-    run = begin(join(app, storage, "ada@example.org")).run_id
+def test_an_administrator_cancels_a_run_and_suspends_its_owner(app: Flask, url: str, ada: Person, page: Page) -> None:
+    join(app, ada.storage, "chief@example.org", role="admin")
+    run = begin(ada).run_id
     keys = Keyboard(page)
-    with listening(app) as url:
-        page.goto(f"{url}/signin")
-        keys.fill(page.get_by_label("E-mail address"), "chief@example.org")
-        keys.fill(page.get_by_label("Password"), PASSWORD)
-        keys.press("Enter")
-        keys.open(page.get_by_role("link", name="Console"))
-        keys.open(page.get_by_role("navigation", name="Console").get_by_role("link", name="Runs"))
-        keys.open(page.get_by_role("link", name=run))
-        keys.open(page.get_by_role("button", name="Cancel the run"))
-        expect(page.get_by_text("Cancelling")).to_be_visible()
-        keys.open(page.get_by_role("link", name="ada@example.org"))
-        keys.open(page.get_by_role("button", name="Suspend"))
-        expect(page.get_by_role("button", name="Let back in")).to_be_visible()
-        keys.open(page.get_by_role("navigation", name="Console").get_by_role("link", name="Audit trail"))
-        keys.reach(page.get_by_label("Action"))
-        keys.type("user.suspended")  # a list is chosen from by its first letters
-        keys.open(page.get_by_role("button", name="Filter"))
-        expect(page.get_by_role("row")).to_have_count(2)
+    page.goto(f"{url}/signin")
+    keys.fill(page.get_by_label("E-mail address"), "chief@example.org")
+    keys.fill(page.get_by_label("Password"), PASSWORD)
+    keys.press("Enter")
+    keys.open(page.get_by_role("link", name="Console"))
+    keys.open(page.get_by_role("navigation", name="Console").get_by_role("link", name="Runs"))
+    keys.open(page.get_by_role("link", name=run))
+    keys.open(page.get_by_role("button", name="Cancel the run"))
+    expect(page.get_by_text("Cancelling")).to_be_visible()
+    keys.open(page.get_by_role("link", name="ada@example.org"))
+    keys.open(page.get_by_role("button", name="Suspend"))
+    expect(page.get_by_role("button", name="Let back in")).to_be_visible()
+    keys.open(page.get_by_role("navigation", name="Console").get_by_role("link", name="Audit trail"))
+    keys.reach(page.get_by_label("Action"))
+    keys.type("user.suspended")  # a list is chosen from by its first letters
+    keys.open(page.get_by_role("button", name="Filter"))
+    expect(page.get_by_role("row")).to_have_count(2)

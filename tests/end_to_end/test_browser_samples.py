@@ -4,18 +4,13 @@ through what came in, by keyboard, on a phone and without JavaScript."""
 from collections.abc import Iterator
 
 import pytest
-from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
 from storage import samples
 from storage.sample_rows import Sample
-from storage.store import Storage
 from tests.app.intake.made_files import docx, letter, mailbox
-from tests.app.web.browser import Person, join
-from tests.app.web.serving import listening
-from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, tab
+from tests.app.web.browser import Person
+from tests.end_to_end.browsing import NARROWEST, let_in, needs_browser, overflow, tab
 from tests.factories import SAMPLE_TEXTS
 
 pytestmark = [pytest.mark.browser, needs_browser]
@@ -28,40 +23,12 @@ DROP = """([texts]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def app(storage: Storage) -> Flask:
-    return create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
-
-
-@pytest.fixture
-def ada(app: Flask, storage: Storage) -> Person:
-    return join(app, storage, "ada@example.org")
-
-
-@pytest.fixture
-def url(app: Flask) -> Iterator[str]:
-    with listening(app) as url:
-        yield url
-
-
 @pytest.fixture
 def page(url: str, ada: Person, chromium: Browser) -> Iterator[Page]:
     """A page of a browser in which Ada is signed in."""
     with tab(chromium, base_url=url) as page:
-        let_in(page.context, ada, url)
+        let_in(page, ada, url)
         yield page
-
-
-def let_in(context: BrowserContext, person: Person, url: str) -> None:
-    cookie = person.browser.client.get_cookie("idiolect_session")
-    assert cookie is not None
-    context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
 
 
 def kept(person: Person) -> list[Sample]:
@@ -123,7 +90,7 @@ def test_what_was_taken_out_is_put_back_and_the_text_edited(page: Page, ada: Per
 
 def test_without_javascript_everything_works_too(url: str, ada: Person, chromium: Browser) -> None:
     with tab(chromium, base_url=url, java_script_enabled=False) as page:
-        let_in(page.context, ada, url)
+        let_in(page, ada, url)
         page.goto(ada.url)
         page.get_by_label("Paste something you wrote").fill(SAMPLE_TEXTS[4])
         page.get_by_text("Your e-mail addresses, for letters").click()

@@ -8,17 +8,14 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
 from storage import run_claims
 from storage.run_claims import Claim
 from storage.store import Storage
 from tests.app.web.browser import Person, join
-from tests.app.web.serving import listening
 from tests.app.web.training import begin, measured, publish
-from tests.app.web.upstream import Upstream, serve
-from tests.end_to_end.browsing import launched, needs_browser, tab
-from tests.factories import SAMPLE_TEXTS, add_samples, register_base_model
+from tests.app.web.upstream import Upstream
+from tests.end_to_end.browsing import let_in, needs_browser, tab
+from tests.factories import SAMPLE_TEXTS, add_samples
 
 pytestmark = [pytest.mark.browser, needs_browser]
 
@@ -50,29 +47,9 @@ class Side:
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def app(storage: Storage, upstream: Upstream) -> Flask:
-    register_base_model(storage)
-    app = create_app(AppConfig(api_url=upstream.url), storage)
-    app.config["RUN_POLL_S"] = 0.05
-    return app
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def sides(app: Flask, storage: Storage, browser: Browser) -> Iterator[tuple[Side, Side]]:
+def sides(app: Flask, storage: Storage, url: str, chromium: Browser) -> Iterator[tuple[Side, Side]]:
     """Both with a version in use and a training going on, signed in."""
-    with listening(app) as url, tab(browser, base_url=url) as hers, tab(browser, base_url=url) as his:
+    with tab(chromium, base_url=url) as hers, tab(chromium, base_url=url) as his:
         yield _side(app, storage, "ada", hers, url, 0), _side(app, storage, "bob", his, url, 1)
 
 
@@ -82,9 +59,7 @@ def _side(app: Flask, storage: Storage, name: str, page: Page, url: str, number:
     add_samples(storage, person.user, person.voice, [SAMPLE_TEXTS[number]])
     person.add(3, text=f"It was {name} who wrote this, on a Tuesday, about spoons. ")
     publish(person)
-    cookie = person.browser.client.get_cookie("idiolect_session")
-    assert cookie is not None
-    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+    let_in(page, person, url)
     return Side(person, page, SAMPLE_TEXTS[number][:30].strip(), begin(person, steps=1))
 
 

@@ -6,66 +6,24 @@ from pathlib import Path
 
 import httpx
 import pytest
-from flask import Flask
 from playwright.sync_api import Browser, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
-from storage import base_models, run_claims
-from storage.store import Storage
-from tests.app.web.browser import PASSWORD, TEXT, Person, join
-from tests.app.web.serving import listening
+from storage import run_claims
+from tests.app.web.browser import PASSWORD, TEXT, Person
 from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, measured, publish
-from tests.app.web.upstream import Upstream, serve
-from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, sign_up, tab
-from tests.end_to_end.platforms import TRAINING_MS, platform
+from tests.end_to_end.browsing import NARROWEST, TRAINING_MS, let_in, needs_browser, overflow, sign_up, tab
 from tests.end_to_end.wire import wired
 
 pytestmark = [pytest.mark.browser, needs_browser]
-__all__ = ["platform"]
 LINE = "The lighthouse keeper counts the waves and writes them down in blue ink. "
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def app(storage: Storage, upstream: Upstream) -> Flask:
-    with storage.database.session() as session:
-        base_models.register(
-            session, fingerprint="f" * 64, name="tiny-base", num_parameters=1, context_length=256, probe={}
-        )
-    app = create_app(AppConfig(api_url=upstream.url), storage)
-    app.config["RUN_POLL_S"] = 0.05
-    return app
-
-
-@pytest.fixture
-def ada(app: Flask, storage: Storage) -> Person:
-    return join(app, storage, "ada@example.org")
-
-
-@pytest.fixture
-def page(app: Flask, ada: Person, chromium: Browser) -> Iterator[Page]:
+def page(url: str, ada: Person, chromium: Browser) -> Iterator[Page]:
     """A page of a browser in which Ada is signed in."""
-    with listening(app) as url, tab(chromium, base_url=url) as page:
+    with tab(chromium, base_url=url) as page:
         let_in(page, ada, url)
         yield page
-
-
-def let_in(page: Page, person: Person, url: str) -> None:
-    cookie = person.browser.client.get_cookie("idiolect_session")
-    assert cookie is not None
-    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
 
 
 def step(ada: Person, claim: run_claims.Claim, number: int) -> None:
@@ -91,9 +49,9 @@ def test_training_is_followed_live_and_what_is_being_typed_stays(page: Page, ada
 
 
 @pytest.mark.parametrize("where", ["voice", "run"])
-def test_a_connection_lost_and_restored_in_mid_training(app: Flask, ada: Person, chromium: Browser, where: str) -> None:
+def test_a_connection_lost_and_restored_in_mid_training(url: str, ada: Person, chromium: Browser, where: str) -> None:
     claim = begin(ada, steps=1)
-    with listening(app) as url, wired(url) as wire, tab(chromium, base_url=wire.url) as page:
+    with wired(url) as wire, tab(chromium, base_url=wire.url) as page:
         let_in(page, ada, wire.url)
         page.goto(ada.url if where == "voice" else f"/runs/{claim.run_id}")
         expect(page.get_by_role("heading", name="step 10 of at most 200")).to_be_visible()

@@ -10,38 +10,16 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from app.config import AppConfig
-from app.web.factory import create_app
 from storage import trials
 from storage.store import Storage
 from tests.app.web.browser import TEXT, Person, join
-from tests.app.web.serving import listening
 from tests.app.web.training import publish
-from tests.app.web.upstream import Upstream, serve
-from tests.end_to_end.browsing import NARROWEST, launched, needs_browser, overflow, tab
+from tests.app.web.upstream import Upstream
+from tests.end_to_end.browsing import NARROWEST, let_in, needs_browser, overflow, tab
 from tests.end_to_end.wire import wired
-from tests.factories import register_base_model
 
 pytestmark = [pytest.mark.browser, needs_browser]
 SAID = "Dear all, hello."
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serve() as running:
-        yield running
-
-
-@pytest.fixture
-def app(storage: Storage, upstream: Upstream) -> Flask:
-    register_base_model(storage)
-    return create_app(AppConfig(api_url=upstream.url), storage)
 
 
 @pytest.fixture
@@ -54,24 +32,12 @@ def ada(app: Flask, storage: Storage) -> Person:
 
 
 @pytest.fixture
-def url(app: Flask) -> Iterator[str]:
-    with listening(app) as url:
-        yield url
-
-
-@pytest.fixture
 def page(url: str, ada: Person, chromium: Browser) -> Iterator[Page]:
     """The writing page of a browser in which Ada is signed in."""
     with tab(chromium, base_url=url) as page:
-        sign_in(page, ada, url)
+        let_in(page, ada, url)
         page.goto(f"{ada.url}/write")
         yield page
-
-
-def sign_in(page: Page, person: Person, url: str) -> None:
-    cookie = person.browser.client.get_cookie("idiolect_session")
-    assert cookie is not None
-    page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
 
 
 def text(page: Page) -> Locator:
@@ -124,7 +90,7 @@ def test_an_untrained_voice_writes_nothing_as_mine(
 ) -> None:
     new = join(app, storage, "new@example.org")
     with tab(chromium, base_url=url) as page:
-        sign_in(page, new, url)
+        let_in(page, new, url)
         page.goto(f"{new.url}/write")
         go_on(page)
         expect(column(page, "Base model")).to_contain_text("hello.")
@@ -164,7 +130,7 @@ def test_a_connection_lost_and_restored_in_mid_stream(
 ) -> None:
     upstream.read = threading.Semaphore(0)
     with wired(url) as wire, tab(chromium, base_url=wire.url) as page:
-        sign_in(page, ada, wire.url)
+        let_in(page, ada, wire.url)
         page.goto(f"{ada.url}/write")
         go_on(page)
         mine = column(page, "In your voice")
@@ -318,7 +284,7 @@ def test_without_javascript_the_drafts_come_whole_and_go_into_the_text(
     chromium: Browser, ada: Person, url: str
 ) -> None:
     with tab(chromium, base_url=url, java_script_enabled=False) as page:
-        sign_in(page, ada, url)
+        let_in(page, ada, url)
         page.goto(f"{ada.url}/write")
         expect(page.get_by_role("button", name="Rewrite the selection")).to_be_hidden()
         go_on(page)
