@@ -12,6 +12,8 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +23,19 @@ from urllib.parse import SplitResult, urlsplit
 from storage import clock
 from tuning.errors import Undelivered
 
-TIMEOUT_S = 5.0  # of each step
-DEADLINE_S = 10.0  # of all together
+TIMEOUT_S = 5.0  # of finding the machine, of reaching it, and of each of its answers
+DEADLINE_S = 10.0  # of all that is said there
 GONE = 410  # by the specification: the receiver wants no more
 # Addresses of the new kind in which one of the old kind is hidden; the way there is decided by whoever translates.
 TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")))
 # What Python calls global and is not: relays, documentation, and where a provider's own agent listens.
 NOT_FOR_EVERYBODY = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "168.63.129.16/32", "3fff::/20")))
+LOOK_UP = """
+import socket, sys
+host, port = sys.stdin.read().split()
+for entry in socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM):
+    print(entry[4][0])
+"""
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -42,8 +50,8 @@ class Notice:
 
 
 def send(notice: Notice, *, inside: bool) -> None:
-    """Send it, within ten seconds or not at all. inside: private addresses, and http, are allowed. Raises Undelivered:
-    for good where the receiver says that it is gone, else to be tried again."""
+    """Send it, within twenty seconds or not at all. inside: private addresses, and http, are allowed. Raises
+    Undelivered: for good where the receiver says that it is gone, else to be tried again."""
     url = urlsplit(notice.url)
     host, tls = url.hostname or "", url.scheme == "https"
     if not tls and not inside:
@@ -125,10 +133,23 @@ def is_public(address: Address) -> bool:
 def _resolved(host: str, port: int, *, inside: bool) -> Address:
     """Where this name leads to now. One private address among them, and nothing is sent at all."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-    except (OSError, ValueError):
+        addresses = [ipaddress.ip_address(place.partition("%")[0]) for place in _looked_up(host, port)]
+    except subprocess.TimeoutExpired:
+        raise Undelivered("unreachable") from None
+    except (subprocess.CalledProcessError, OSError, ValueError):
         raise Undelivered("unknown_name") from None
     if not inside and not all(map(is_public, addresses)):
         raise Undelivered("private_address")
     return addresses[0]
+
+
+def _looked_up(host: str, port: int) -> list[str]:
+    """The addresses of this name. A process of its own asks for them, since nothing else ends the system's look-up when
+    a name server is slow, and a thread left in it could be there when the worker forks. Raises TimeoutExpired after
+    TIMEOUT_S, CalledProcessError where there is no such name."""
+    ask = [sys.executable, "-I", "-S", "-c", LOOK_UP]
+    name = f"{host} {port}"
+    found = subprocess.run(  # noqa: S603 - this very Python; the name is no argument
+        ask, input=name, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S, check=True
+    )
+    return found.stdout.split()

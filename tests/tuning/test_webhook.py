@@ -197,6 +197,12 @@ def test_a_receiver_that_never_ends_its_answer_is_cut_off(monkeypatch: pytest.Mo
         thread.join()
 
 
+def test_a_name_server_that_lets_one_wait_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "LOOK_UP", "import sys; sys.stdin.read(); import time; time.sleep(600)")
+    monkeypatch.setattr(webhook, "TIMEOUT_S", 0.3)
+    assert reason("https://example.org/") == ("unreachable", False)
+
+
 def test_nobody_there_and_no_such_name() -> None:
     assert reason("http://127.0.0.1:1/", inside=True) == ("unreachable", False)
     assert reason("https://nobody.invalid/") == ("unknown_name", False)
