@@ -48,6 +48,17 @@ def test_training_is_followed_live_and_what_is_being_typed_stays(page: Page, ada
     expect(page.get_by_label("Paste something you wrote")).to_have_value("I am in the middle of a")
 
 
+def test_news_of_a_training_leave_the_focus_where_it_is(page: Page, ada: Person) -> None:
+    claim = begin(ada, steps=1)
+    page.goto(ada.url)
+    for number, name in enumerate(("Pause", "Stop training"), start=1):
+        button = page.get_by_role("button", name=name)
+        button.focus()
+        step(ada, claim, number)
+        expect(page.get_by_role("heading", name=f"step {10 * (number + 1)} of at most 200")).to_be_visible()
+        expect(button).to_be_focused()
+
+
 @pytest.mark.parametrize("where", ["voice", "run"])
 def test_a_connection_lost_and_restored_in_mid_training(url: str, ada: Person, chromium: Browser, where: str) -> None:
     claim = begin(ada, steps=1)
