@@ -12,7 +12,7 @@ from storage.models import ENDED_STATES, LIVE_STATES, TuningEvent, TuningRun
 from storage.run_times import Forecast
 
 PAGE = 500
-SOON_S = 5.0
+SOON_S = 5.0  # until a run starts: no wait to speak of
 TOLD_ANEW_S = 15.0  # how often a page that waits is told what to expect
 Mark = tuple[object, ...]
 
