@@ -101,9 +101,12 @@ def _free_name(session: Session, user_id: str) -> str:
 
 
 def _counted(added: int, skipped: int) -> str:
-    said = f"{added} sample{'s' * (added != 1)} of the file {'were' if added != 1 else 'was'} added"
-    return (
-        f"{said}; {skipped} stood there already and {'were' if skipped != 1 else 'was'} skipped."
-        if skipped
-        else f"{said}."
-    )
+    if not skipped:
+        return "1 sample of the file was added." if added == 1 else f"{added} samples of the file were added."
+    if added == 1 and skipped == 1:
+        return "1 sample of the file was added; 1 stood there already and was skipped."
+    if added == 1:
+        return f"1 sample of the file was added; {skipped} stood there already and were skipped."
+    if skipped == 1:
+        return f"{added} samples of the file were added; 1 stood there already and was skipped."
+    return f"{added} samples of the file were added; {skipped} stood there already and were skipped."

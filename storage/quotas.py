@@ -52,25 +52,39 @@ class Standing:
     own: bool
 
 
-@dataclass(frozen=True)
-class _Words:
-    """What is counted, and what whoever has too much of it can do."""
-
-    may: str  # with places for the limit and for the "s" of a plural
-    has: str
-    way_out: str
-
-
-_WORDS: dict[Kind, _Words] = {
-    "voices": _Words("have {} voice{s}", "has {}", "Delete one that you no longer use"),
-    "samples": _Words("have {} sample{s} in all its voices", "has {}", "Delete some, or join short pieces into one"),
-    "stored_mb": _Words("keep {} MB of samples and files", "keeps {}", "Delete some"),
-    "runs": _Words(
-        "have {} training{s} waiting, paused or under way",
-        "has {}",
-        "Wait for the end of one, or cancel one that you do not need",
+_FULL: dict[Kind, tuple[str, str]] = {  # where the limit is one, and where it is another number
+    "voices": ("Your account may have 1 voice and has {has}.", "Your account may have {limit} voices and has {has}."),
+    "samples": (
+        "Your account may have 1 sample in all its voices and has {has}.",
+        "Your account may have {limit} samples in all its voices and has {has}.",
     ),
-    "tokens_per_day": _Words("have {} token{s} read and written in a day", "has used {} today", "Go on after 0:00 UTC"),
+    "stored_mb": (
+        "Your account may keep 1 MB of samples and files and keeps {has}.",
+        "Your account may keep {limit} MB of samples and files and keeps {has}.",
+    ),
+    "runs": (
+        "Your account may have 1 training waiting, paused or under way and has {has}.",
+        "Your account may have {limit} trainings waiting, paused or under way and has {has}.",
+    ),
+    "tokens_per_day": (
+        "Your account may have 1 token read and written in a day and has used {has} today.",
+        "Your account may have {limit} tokens read and written in a day and has used {has} today.",
+    ),
+}
+_WAY_OUT: dict[Kind, str] = {
+    "voices": (
+        "Delete one that you no longer use, or ask an administrator: an owner of this platform can allow you more."
+    ),
+    "samples": (
+        "Delete some, or join short pieces into one, or ask an administrator: an owner of this platform can allow you "
+        "more."
+    ),
+    "stored_mb": "Delete some, or ask an administrator: an owner of this platform can allow you more.",
+    "runs": (
+        "Wait for the end of one, or cancel one that you do not need, or ask an administrator: an owner of this "
+        "platform can allow you more."
+    ),
+    "tokens_per_day": ("Go on after 0:00 UTC, or ask an administrator: an owner of this platform can allow you more."),
 }
 
 
@@ -157,9 +171,6 @@ def left(session: Session, user_id: str, kind: Kind) -> float:
 
 def sentence(kind: Kind, limit: int, has: float) -> str:
     """What whoever has reached a quota is told."""
-    words, amount = _WORDS[kind], f"{has:,.1f}" if has % 1 else f"{has:,.0f}"
-    may = words.may.format(f"{limit:,}", s="s" * (limit != 1))
-    return (
-        f"Your account may {may} and {words.has.format(amount)}. {words.way_out}, or ask an administrator: an owner of "
-        "this platform can allow you more."
-    )
+    amount = f"{has:,.1f}" if has % 1 else f"{has:,.0f}"
+    full = _FULL[kind][limit != 1].format(limit=f"{limit:,}", has=amount)
+    return f"{full} {_WAY_OUT[kind]}"

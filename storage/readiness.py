@@ -72,18 +72,24 @@ def _sentence(num_samples: int, num_words: int, enough: bool, rungs: int) -> str
         return f"A little more: about {LEAST_WORDS - num_words} more words and you can train."
     if not enough:
         pieces = ENOUGH_SAMPLES - num_samples
-        return (
-            f"A little more: {pieces} more piece{'s' * (pieces > 1)}, or about {ENOUGH_WORDS - num_words} more words, "
-            "and you can train."
-        )
+        words = ENOUGH_WORDS - num_words
+        if pieces == 1:
+            return f"A little more: 1 more piece, or about {words} more words, and you can train."
+        return f"A little more: {pieces} more pieces, or about {words} more words, and you can train."
     if rungs == len(LADDER):
         return (
             "Plenty to learn from. Nothing beyond this much has been measured; other kinds of writing may help more "
             "than more of the same."
         )
     there = LADDER[max(rungs, NEXT_RUNG)]
-    here = f", where {LADDER[rungs - 1].words:,} words brought {LADDER[rungs - 1].closer_pct} %" if rungs else ""
+    missing = there.words - num_words
+    if not rungs:
+        return (
+            f"Enough to begin. About {missing:,} more words would make it {there.words:,}: that much brought the "
+            f"voices of other authors {there.closer_pct} % closer to them."
+        )
+    here = LADDER[rungs - 1]
     return (
-        f"Enough to begin. About {there.words - num_words:,} more words would make it {there.words:,}: that much "
-        f"brought the voices of other authors {there.closer_pct} % closer to them{here}."
+        f"Enough to begin. About {missing:,} more words would make it {there.words:,}: that much brought the voices of "
+        f"other authors {there.closer_pct} % closer to them, where {here.words:,} words brought {here.closer_pct} %."
     )

@@ -79,11 +79,7 @@ def clean_text(text: str) -> str:
     if not kept:
         raise InvalidSample("There is no text here yet. Paste something that you wrote.")
     if len(kept) < MIN_CHARS:
-        more = MIN_CHARS - len(kept)
-        raise InvalidSample(
-            f"This is too short to learn from: write at least {more} more character{'s' * (more > 1)}. "
-            "A paragraph or a page does best."
-        )
+        raise InvalidSample(_too_short(MIN_CHARS - len(kept)))
     if len(kept) > MAX_CHARS:
         raise InvalidSample(_too_long(len(kept)))
     return kept
@@ -166,6 +162,18 @@ def _looks_binary(text: str) -> bool:
 def _without_controls(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
     return unicodedata.normalize("NFC", lines.translate(dict.fromkeys(map(ord, _controls(lines)))))
+
+
+_BEST = "A paragraph or a page does best."
+
+
+def _too_short(missing: int) -> str:
+    said = (
+        "This is too short to learn from: write at least 1 more character."
+        if missing == 1
+        else f"This is too short to learn from: write at least {missing} more characters."
+    )
+    return f"{said} {_BEST}"
 
 
 def _too_long(length: int) -> str:
