@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 export PYTHON TORCH_INDEX PORT DATA SAMPLES AUTHOR
 python = .venv/bin/python
 
-.PHONY: help demo test run benchmarks check format clean runtime development
+.PHONY: help demo test run benchmarks check format messages clean runtime development
 .NOTPARALLEL:
 
 help: ## this list
@@ -32,6 +32,9 @@ check: development ## formatter, linter, strict types, the import rule
 format: development ## bring the code into its form
 	@$(python) -m ruff format .
 	@$(python) -m ruff check --fix .
+
+messages: development ## write the catalogue of all that the pages say, for translators
+	@$(python) -m app.web.messages
 
 clean: ## remove what make made here, except data/
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

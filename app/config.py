@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -48,6 +49,8 @@ class AppConfig:
     oidc_client_secret: what this platform proves itself with there (IDIOLECT_OIDC_CLIENT_SECRET; empty: a public
         client, by PKCE alone).
     oidc_name: what the service is called on the pages (IDIOLECT_OIDC_NAME; empty: its host).
+    translations: a folder with catalogues of other languages for the pages (IDIOLECT_TRANSLATIONS; empty: none beside
+        those that come with Idiolect).
     """
 
     public_url: str = "http://127.0.0.1:8000"
@@ -67,6 +70,7 @@ class AppConfig:
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
     oidc_name: str = ""
+    translations: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -96,6 +100,8 @@ class AppConfig:
                 f"together (the API's {API_THREADS} threads, less {API_EVENT_STREAMS} for event streams), "
                 f"not {self.max_num_seqs + self.max_waiting}"
             )
+        if self.translations and not Path(self.translations).is_dir():
+            raise ConfigurationError(f"IDIOLECT_TRANSLATIONS must be a folder, and {self.translations!r} is none")
         self._check_oidc()
         for name, url in (("IDIOLECT_PUBLIC_URL", self.public_url), ("IDIOLECT_API_URL", self.api_url)):
             if not url.startswith(("http://", "https://")):
@@ -142,6 +148,7 @@ class AppConfig:
             oidc_client_id=env.get("IDIOLECT_OIDC_CLIENT_ID", ""),
             oidc_client_secret=env.get("IDIOLECT_OIDC_CLIENT_SECRET", ""),
             oidc_name=env.get("IDIOLECT_OIDC_NAME", ""),
+            translations=env.get("IDIOLECT_TRANSLATIONS", ""),
         )
 
 

@@ -39,6 +39,7 @@ NO_PAGES = {
     "static": "files, counted with the pages that refer to them",
     "admin.static": "files, counted with the pages that refer to them",
     "healthz": "for machines",
+    "words": "a script for the pages of another language than English",
     "gateway.relay": "the API role's",
     "admin.audit.export": "a file",
     "identity.leave": "leads to the sign-in service",

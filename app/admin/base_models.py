@@ -9,12 +9,22 @@ from flask.typing import ResponseReturnValue
 from app.admin.gate import needs
 from app.admin.ordering import Key, Order
 from app.web.session import me, storage
+from app.web.words import gettext, marked, ngettext
 from storage import base_models as base_model_store
 from storage import retraining
 from storage.models import RegisteredBaseModel
 from tuning.celery_app import enqueue_tuning
 
 base_models = Blueprint("base_models", __name__, url_prefix="/base-models")
+PROBE = (  # what a probe notes, as the page has it
+    marked("layer shapes"),
+    marked("virtual tokens"),
+    marked("context length"),
+    marked("disagreement"),
+    marked("near effect"),
+    marked("far effect"),
+    marked("languages"),
+)
 COLUMNS: Mapping[str, Key[RegisteredBaseModel]] = {
     "name": lambda model: model.name,
     "parameters": lambda model: model.num_parameters,
@@ -48,8 +58,15 @@ def retrain() -> ResponseReturnValue:
 
 
 def _told(asked: retraining.Retraining, sent: bool) -> str:
-    number = len(asked.run_ids)
-    told = f"{number} {'training was' if number == 1 else 'trainings were'} asked for."
+    said = [ngettext("%(num)s training was asked for.", "%(num)s trainings were asked for.", len(asked.run_ids))]
     if asked.left:
-        told += f" {asked.left} had too little writing left to train on; their owners can add some."
-    return told if sent else told + " The queue is not answering; they start when it does."
+        said.append(
+            ngettext(
+                "%(num)s had too little writing left to train on; their owners can add some.",
+                "%(num)s had too little writing left to train on; their owners can add some.",
+                asked.left,
+            )
+        )
+    if not sent:
+        said.append(gettext("The queue is not answering; they start when it does."))
+    return " ".join(said)

@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 
 from app.admin.gate import needs
 from app.web.session import me, storage
+from app.web.words import gettext, ngettext
 from storage import prefixes, users
 from storage.errors import CacheUnavailable
 
@@ -32,8 +33,13 @@ def evict() -> ResponseReturnValue:
     try:
         gone = prefixes.evict_cached(storage(), me().id, user_id)
     except CacheUnavailable:
-        flash("The cache does not answer, so nothing was taken out of it.", "error")
+        flash(gettext("The cache does not answer, so nothing was taken out of it."), "error")
         return redirect(back)
-    said = "One entry was" if gone == 1 else f"{gone:,} entries were"
-    flash(f"{said} taken out. Each comes back from the database at its next request.")
+    flash(
+        ngettext(
+            "One entry was taken out. Each comes back from the database at its next request.",
+            "%(num)s entries were taken out. Each comes back from the database at its next request.",
+            gone,
+        )
+    )
     return redirect(back)

@@ -8,15 +8,29 @@ from flask import current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from app.web import session
+from app.web.words import marked
 from storage.models import ConsoleRole
 
 ROLES: tuple[ConsoleRole, ...] = get_args(ConsoleRole)  # each may do what those before it may
 STATIC = "admin.static"
 SAYS: dict[ConsoleRole, str] = {
-    "auditor": "looks at everything and changes nothing",
-    "operator": "also cares for runs, workers and cache, revokes keys and suspends writers",
-    "owner": "also says who is what here, sets quotas, erases people, and can read a sample where a reason is given",
+    "auditor": marked("looks at everything and changes nothing"),
+    "operator": marked("also cares for runs, workers and cache, revokes keys and suspends writers"),
+    "owner": marked(
+        "also says who is what here, sets quotas, erases people, and can read a sample where a reason is given"
+    ),
 }
+YOU_ARE: dict[ConsoleRole, str] = {
+    "auditor": marked("You are an auditor here, who looks at everything and changes nothing."),
+    "operator": marked(
+        "You are an operator here, who also cares for runs, workers and cache, revokes keys and suspends writers."
+    ),
+    "owner": marked(
+        "You are an owner here, who also says who is what here, sets quotas, erases people, and can read a sample "
+        "where a reason is given."
+    ),
+}
+NAMES = (marked("auditor"), marked("operator"), marked("owner"))
 _LEAST = "console_role"
 
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
@@ -51,5 +65,5 @@ def door() -> ResponseReturnValue | None:
     answer = session.admin_required()
     if answer is None and request.endpoint and not can(request.endpoint):
         least = least_role(request.endpoint)
-        return render_template("admin/refused.html", least=least, mine=session.me().console, says=SAYS), 403
+        return render_template("admin/refused.html", least=least, mine=session.me().console, you_are=YOU_ARE), 403
     return answer

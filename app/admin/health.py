@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from app.web.words import gettext, ngettext
 from storage import base_models, clock, maintenance, overview, run_search, workers
 from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, Maintenance, RunState
 from storage.overview import Overview
@@ -59,20 +60,31 @@ class Health:
     def needs(self) -> list[Need]:
         """What somebody should look at, the gravest first."""
         asked = (
-            (not self.workers, Need("No worker gives a sign of life: nothing is trained.", "admin.workers.index")),
-            (self.messages is None, Need("The queue's broker does not answer.", "admin.workers.index")),
+            (
+                not self.workers,
+                Need(gettext("No worker gives a sign of life: nothing is trained."), "admin.workers.index"),
+            ),
+            (self.messages is None, Need(gettext("The queue's broker does not answer."), "admin.workers.index")),
             (
                 not self.cache.reachable,
-                Need("The cache does not answer; the database does its work.", "admin.cache.show"),
+                Need(gettext("The cache does not answer; the database does its work."), "admin.cache.show"),
             ),
             (
                 self.stuck,
-                Need(f"{_runs(self.stuck)} lost contact with the worker.", "admin.runs.index", {"state": "lost"}),
+                Need(
+                    ngettext(
+                        "One run lost contact with the worker.",
+                        "%(num)s runs lost contact with the worker.",
+                        self.stuck,
+                    ),
+                    "admin.runs.index",
+                    {"state": "lost"},
+                ),
             ),
             (
                 self.failed_lately,
                 Need(
-                    f"{_runs(self.failed_lately)} failed within a day.",
+                    ngettext("One run failed within a day.", "%(num)s runs failed within a day.", self.failed_lately),
                     "admin.runs.index",
                     {"state": "failed", "within": "day"},
                 ),
@@ -96,7 +108,3 @@ def look(storage: Storage) -> Health:
             maintenance=maintenance.current(session),
             failed_lately=run_search.count(session, RunFilter(states=("failed",), ended_since=now - run_search.DAY_S)),
         )
-
-
-def _runs(count: int) -> str:
-    return "One run" if count == 1 else f"{count} runs"

@@ -5,11 +5,12 @@ from flask.typing import ResponseReturnValue
 
 from app.admin.gate import needs
 from app.web.session import storage
+from app.web.words import marked
 from storage import api_keys
 
 keys = Blueprint("keys", __name__, url_prefix="/keys")
 PAGE = 50
-CHOICES = (("", "in use"), ("idle", "unused for 90 days"), ("revoked", "revoked"))
+CHOICES = (("", marked("in use")), ("idle", marked("unused for 90 days")), ("revoked", marked("revoked")))
 
 
 @keys.get("")

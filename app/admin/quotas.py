@@ -6,13 +6,14 @@ from flask.typing import ResponseReturnValue
 from app.admin.gate import needs
 from app.web.limits import LABELS
 from app.web.session import me, storage
+from app.web.words import gettext, marked, told
 from storage import quotas as quota_store
 from storage import users
 from storage.errors import Conflict
 from storage.quotas import KINDS, Kind
 
 quotas = Blueprint("quotas", __name__, url_prefix="/users/<user_id>/quotas")
-NOT_A_NUMBER = "Write whole numbers, or leave a field empty. Nothing was changed."
+NOT_A_NUMBER = marked("Write whole numbers, or leave a field empty. Nothing was changed.")
 
 
 @quotas.get("")
@@ -46,10 +47,12 @@ def change(user_id: str) -> ResponseReturnValue:
         with storage().database.session() as session:
             changed = quota_store.set_own(session, user_id, numbers, me().id)
     except ValueError:
-        return edit(user_id, error=NOT_A_NUMBER)
+        return edit(user_id, error=gettext(NOT_A_NUMBER))
     except Conflict as wrong:
-        return edit(user_id, error=str(wrong))
-    flash("Set, from their next request on." if changed else "Nothing was changed: it was so already.")
+        return edit(user_id, error=told(str(wrong)))
+    flash(
+        gettext("Set, from their next request on.") if changed else gettext("Nothing was changed: it was so already.")
+    )
     return redirect(url_for("admin.users.show", user_id=user_id, _anchor="quotas"))
 
 

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from app.admin.gate import needs
 from app.web.session import me, storage
+from app.web.words import told
 from storage import break_glass, users
 from storage.errors import Conflict
 from storage.sample_rows import Sample
@@ -32,7 +33,7 @@ def read(user_id: str) -> ResponseReturnValue:
             reason=request.form.get("reason", ""),
         )
     except Conflict as wrong:
-        return page(user_id, error=str(wrong)), 422
+        return page(user_id, error=told(str(wrong))), 422
     return page(user_id, sample)
 
 

@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from app.admin.gate import needs
 from app.web import run_report
 from app.web.session import me, storage
+from app.web.words import gettext, marked, told
 from storage import base_models, clock, run_claims, run_search, tuning_runs, users
 from storage.errors import Conflict, InvalidSample, LimitReached
 from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, RunState
@@ -29,12 +30,23 @@ STATES: Mapping[str, tuple[RunState, ...]] = {
     LOST: CLAIMED_STATES,
 }
 CHOICES = (
-    ("", "all"),
+    ("", marked("all")),
     *((state, state) for state in LIVE_STATES),
-    ("training", "with a worker"),
-    (LOST, "lost"),
+    ("training", marked("with a worker")),
+    (LOST, marked("lost")),
     *((state, state) for state in ENDED_STATES),
 )
+STATE_NAMES = (
+    marked("queued"),
+    marked("leased"),
+    marked("running"),
+    marked("committing"),
+    marked("paused"),
+    marked("succeeded"),
+    marked("failed"),
+    marked("cancelled"),
+)
+LEVELS = (marked("info"), marked("warning"), marked("error"))  # of a line in a run's log
 WITHIN = {"day": run_search.DAY_S, "week": 7 * run_search.DAY_S}
 FIELDS = ("state", "user", "model", "cause", "within")
 
@@ -124,9 +136,9 @@ def cancel(run_id: str) -> ResponseReturnValue:
     try:
         with storage().database.session() as session:
             tuning_runs.cancel_run(session, user_id=None, run_id=run_id, actor_id=me().id)
-        flash("Cancelled, or about to be: a worker stops after its present step.")
+        flash(gettext("Cancelled, or about to be: a worker stops after its present step."))
     except Conflict as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
     return redirect(url_for("admin.runs.show", run_id=run_id))
 
 
@@ -139,11 +151,13 @@ def rescue(run_id: str) -> ResponseReturnValue:
             tuning_runs.get_run(session, None, run_id)
             queued = run_claims.rescue(session, run_id, me().id)
     except Conflict as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         return redirect(url_for("admin.runs.show", run_id=run_id))
     if queued:
         enqueue_tuning(run_id)
-    flash("In the queue again, with what was reached." if queued else "Paused, as its owner had asked.")
+    flash(
+        gettext("In the queue again, with what was reached.") if queued else gettext("Paused, as its owner had asked.")
+    )
     return redirect(url_for("admin.runs.show", run_id=run_id))
 
 
@@ -155,8 +169,12 @@ def retry(run_id: str) -> ResponseReturnValue:
         with storage().database.session() as session:
             run = tuning_runs.retry_run(session, run_id, actor_id=me().id)
     except (Conflict, InvalidSample, LimitReached) as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         return redirect(url_for("admin.runs.show", run_id=run_id))
     sent = enqueue_tuning(run.id)
-    flash("Asked for again." if sent else "Asked for again. The queue is not answering; the run starts when it does.")
+    flash(
+        gettext("Asked for again.")
+        if sent
+        else gettext("Asked for again. The queue is not answering; the run starts when it does.")
+    )
     return redirect(url_for("admin.runs.show", run_id=run.id))

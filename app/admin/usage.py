@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.admin.gate import needs
 from app.web.session import storage
 from app.web.stacked_bars import Chart, stack
+from app.web.words import ngettext
 from storage import clock, latency
 from storage import usage as usage_store
 from storage.latency import Kind
@@ -34,7 +35,7 @@ def index() -> ResponseReturnValue:
     return render_template(
         "admin/usage.html",
         days=days,
-        choices=[(str(number), f"{number} days") for number in DAYS],
+        choices=[(str(number), ngettext("%(num)s day", "%(num)s days", number)) for number in DAYS],
         total=sum(by_day.values(), start=usage_store.Counts()),
         requests=stack([(day, (counts.requests,)) for day, counts in by_day.items()]),
         tokens=stack([(day, (counts.prompt_tokens, counts.completion_tokens)) for day, counts in by_day.items()]),

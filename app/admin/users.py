@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from app.admin.gate import ROLES, SAYS, needs
 from app.web.limits import LABELS
 from app.web.session import app_config, me, storage
+from app.web.words import gettext, marked, told
 from storage import api_keys, audit, overview, password_links, quotas, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
@@ -20,14 +21,26 @@ NEWEST_RUNS = 10
 USAGE_DAYS = 30
 USAGE_LINES = 60
 ONLY: tuple[user_store.Only, ...] = get_args(user_store.Only)
-WRITER = "writer"
+WRITER = marked("writer")
+NAMES = (marked("active"), marked("suspended"), marked("administrators"))  # of states and choices
 NEWS: dict[UserState, str] = {
-    "suspended": "Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted.",
-    "active": "Active again. They can sign in, and their API keys work.",
+    "suspended": marked("Suspended. Their sessions and API keys stopped working; nothing of theirs was deleted."),
+    "active": marked("Active again. They can sign in, and their API keys work."),
 }
-WRITER_AGAIN = "A writer now. The console is closed to them from now on; nothing of theirs was deleted."
-NOT_YOURSELF = "You can't do that to your own account. Ask another owner."
-AN_OWNERS_TO_DO = "This person has a role in the console, so an owner has to do it. Nothing was changed."
+NOW_IS: dict[ConsoleRole, str] = {
+    "auditor": marked("From now on this person is an auditor here, who looks at everything and changes nothing."),
+    "operator": marked(
+        "From now on this person is an operator here, who also cares for runs, workers and cache, revokes keys and "
+        "suspends writers."
+    ),
+    "owner": marked(
+        "From now on this person is an owner here, who also says who is what here, sets quotas, erases people, and can "
+        "read a sample where a reason is given."
+    ),
+}
+WRITER_AGAIN = marked("A writer now. The console is closed to them from now on; nothing of theirs was deleted.")
+NOT_YOURSELF = marked("You can't do that to your own account. Ask another owner.")
+AN_OWNERS_TO_DO = marked("This person has a role in the console, so an owner has to do it. Nothing was changed.")
 
 
 @users.get("")
@@ -44,7 +57,7 @@ def index() -> ResponseReturnValue:
         users=found[:PAGE],
         query=query,
         only=only or "",
-        choices=(("", "everybody"), *((choice, choice) for choice in ONLY)),
+        choices=(("", marked("everybody")), *((choice, choice) for choice in ONLY)),
         more=found[PAGE - 1].id if len(found) > PAGE else None,
         first=after is None,
     )
@@ -68,7 +81,7 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
             "runs": tuning_runs.list_runs(session, user_id, limit=NEWEST_RUNS),
             "trail": audit.list_events(session, subject_id=user_id, limit=NEWEST_RUNS),
         }
-    names = {key.id: f"{key.hint} {key.name}" for key, _ in shown["keys"]} | {usage.PAGES: "the writing page"}
+    names = {key.id: f"{key.hint} {key.name}" for key, _ in shown["keys"]} | {usage.PAGES: gettext("the writing page")}
     page = render_template(
         "admin/user.html",
         **shown,
@@ -77,7 +90,7 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
         usage_days=USAGE_DAYS,
         usage_lines=USAGE_LINES,
         roles=(WRITER, *ROLES),
-        says={WRITER: "finds no console", **SAYS},
+        says={WRITER: marked("finds no console"), **SAYS},
         typed=typed,
         error=error,
     )
@@ -113,9 +126,9 @@ def set_state(user_id: str, wanted: UserState, action: str) -> None:
             user_store.set_state(session, user_id, wanted)
             audit.record(session, action, actor_id=me().id, subject_id=user_id)
     except Conflict as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         return
-    flash(NEWS[wanted])
+    flash(gettext(NEWS[wanted]))
 
 
 @users.post("/<user_id>/password-link")
@@ -125,7 +138,9 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
     with storage().database.session() as session:
         user = user_store.get_user(session, user_id)
         if user.role != "writer" or user.state != "active" or user.guest_until is not None:
-            raise Conflict("Only an active writer's password can be changed so: whoever holds the link is them.")
+            raise Conflict(
+                gettext("Only an active writer's password can be changed so: whoever holds the link is them.")
+            )
         token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
     link = app_config().public_url + url_for("passwords.choose", token=token)
     return render_template("admin/password_link.html", user=user, link=link)
@@ -134,8 +149,8 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
 def state_mistake(user: User) -> str:
     """Why this administrator can't suspend this person or let them back in; empty when they can."""
     if user.id == me().id:
-        return NOT_YOURSELF
-    return AN_OWNERS_TO_DO if user.console is not None and me().console != "owner" else ""
+        return gettext(NOT_YOURSELF)
+    return gettext(AN_OWNERS_TO_DO) if user.console is not None and me().console != "owner" else ""
 
 
 @users.post("/<user_id>/role")
@@ -147,7 +162,7 @@ def set_role(user_id: str) -> ResponseReturnValue:
     if wanted is None and asked != WRITER:
         abort(400)
     if user_id == me().id:
-        flash(NOT_YOURSELF, "error")
+        flash(gettext(NOT_YOURSELF), "error")
     else:
         change_role(user_id, wanted)
     return redirect(url_for("admin.users.show", user_id=user_id, _anchor="role"))
@@ -164,9 +179,9 @@ def change_role(user_id: str, wanted: ConsoleRole | None) -> None:
             detail = {"role": wanted or WRITER, "was": before or WRITER}
             audit.record(session, "user.role_changed", actor_id=me().id, subject_id=user_id, **detail)
     except Conflict as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         return
-    flash(f"From now on this person is an {wanted} here, who {SAYS[wanted]}." if wanted else WRITER_AGAIN)
+    flash(gettext(NOW_IS[wanted] if wanted else WRITER_AGAIN))
 
 
 @users.post("/<user_id>/erase")
@@ -181,17 +196,17 @@ def erase(user_id: str) -> ResponseReturnValue:
     try:
         user_store.erase_user(storage(), user_id, me().id)
     except Conflict as wrong:
-        return show(user_id, typed=typed, error=str(wrong))
-    flash("Erased, and the key to everything of theirs destroyed. Backups of the data can't bring it back.")
+        return show(user_id, typed=typed, error=told(str(wrong)))
+    flash(gettext("Erased, and the key to everything of theirs destroyed. Backups of the data can't bring it back."))
     return redirect(url_for("admin.users.index"))
 
 
 def erase_mistake(user: User, typed: str) -> str:
     """Why this person can't be erased now; empty when they can."""
     if user.id == me().id:
-        return NOT_YOURSELF
+        return gettext(NOT_YOURSELF)
     if typed.lower() != user.email:
-        return "That is not this person's address. Nothing was erased."
+        return gettext("That is not this person's address. Nothing was erased.")
     return ""
 
 
@@ -201,5 +216,5 @@ def revoke_key(user_id: str, key_id: str) -> ResponseReturnValue:
     """Stop one API key for good."""
     with storage().database.session() as session:
         api_keys.revoke_key(session, user_id, key_id, actor_id=me().id)
-    flash("Revoked. Requests with that key get 401 from now on.")
+    flash(gettext("Revoked. Requests with that key get 401 from now on."))
     return redirect(url_for("admin.users.show", user_id=user_id, _anchor="keys"))

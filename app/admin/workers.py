@@ -10,6 +10,7 @@ from app.admin import health
 from app.admin.gate import needs
 from app.admin.ordering import Key, Order
 from app.web.session import me, storage
+from app.web.words import gettext, ngettext, told
 from storage import audit, clock, maintenance
 from storage import workers as worker_store
 from storage.errors import Conflict
@@ -55,8 +56,8 @@ def begin_maintenance() -> ResponseReturnValue:
         with storage().database.session() as session:
             maintenance.begin(session, reason, me().id)
     except Conflict as wrong:
-        return index(typed=reason, error=str(wrong))
-    flash("Maintenance is on: no worker takes a run up. What they hold goes on to its end.")
+        return index(typed=reason, error=told(str(wrong)))
+    flash(gettext("Maintenance is on: no worker takes a run up. What they hold goes on to its end."))
     return redirect(url_for("admin.workers.index"))
 
 
@@ -66,8 +67,15 @@ def end_maintenance() -> ResponseReturnValue:
     """Trainings begin again; a worker's timer announces those that waited."""
     with storage().database.session() as session:
         waiting = maintenance.end(session, me().id)
-    told = f"{waiting} {'run that waits is' if waiting == 1 else 'runs that wait are'} announced within ten seconds."
-    flash(f"Maintenance is over. {told}" if waiting else "Maintenance is over. No run waits.")
+    if waiting:
+        said = ngettext(
+            "Maintenance is over. %(num)s run that waits is announced within ten seconds.",
+            "Maintenance is over. %(num)s runs that wait are announced within ten seconds.",
+            waiting,
+        )
+    else:
+        said = gettext("Maintenance is over. No run waits.")
+    flash(said)
     return redirect(url_for("admin.workers.index"))
 
 
@@ -79,5 +87,5 @@ def forget(name: str) -> ResponseReturnValue:
         if any(worker.name == name for worker in worker_store.list_workers(session)):
             worker_store.forget(session, name)
             audit.record(session, "worker.forgotten", actor_id=me().id, subject_id=name)
-    flash("Forgotten. If it still lives, it is back within a minute.")
+    flash(gettext("Forgotten. If it still lives, it is back within a minute."))
     return redirect(url_for("admin.workers.index"))

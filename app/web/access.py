@@ -3,15 +3,16 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from app.web import identity
-from app.web.formats import plural
+from app.web import browser_names, identity
 from app.web.session import account_required, begin, me, post_config, storage, token
+from app.web.words import gettext, marked, ngettext, told
 from storage import deliveries, identities, users, web_sessions
 from storage.errors import InvalidAccount
 
 access = Blueprint("access", __name__, url_prefix="/account")
 access.before_request(account_required)
-WRONG_PASSWORD = "The present password is not right."  # noqa: S105
+access.add_app_template_filter(browser_names.in_words, "browser")
+WRONG_PASSWORD = marked("The present password is not right.")
 
 
 @access.get("/access")
@@ -25,7 +26,7 @@ def end_session(session_id: str) -> ResponseReturnValue:
     """Sign one browser out."""
     with storage().database.session() as session:
         web_sessions.end_one(session, me().id, session_id)
-    flash("That browser is signed out.")
+    flash(gettext("That browser is signed out."))
     return redirect(url_for("access.show"))
 
 
@@ -34,7 +35,11 @@ def end_other_sessions() -> ResponseReturnValue:
     """Sign every browser but this one out."""
     with storage().database.session() as session:
         count = web_sessions.end_others(session, me().id, token())
-    flash(f"{plural(count, 'browser is', 'browsers are')} signed out; this one stays.")
+    flash(
+        ngettext(
+            "%(num)s browser is signed out; this one stays.", "%(num)s browsers are signed out; this one stays.", count
+        )
+    )
     return redirect(url_for("access.show"))
 
 
@@ -45,7 +50,7 @@ def change_password() -> ResponseReturnValue:
     with storage().database.session() as session:
         known = users.verify_password(session, me().email, request.form.get("password", ""))
     if known is None:
-        return access_page(password_error=WRONG_PASSWORD), 422
+        return access_page(password_error=gettext(WRONG_PASSWORD)), 422
     try:
         with storage().database.session() as session:
             users.change_password(session, me().id, new)
@@ -53,9 +58,9 @@ def change_password() -> ResponseReturnValue:
             if post_config().sends_mail:
                 deliveries.add(session, me().id, "password_changed", "mail")
     except InvalidAccount as wrong:
-        return access_page(password_error=str(wrong)), 422
+        return access_page(password_error=told(str(wrong))), 422
     answer = begin(redirect(url_for("access.show")), me().id)
-    flash("Your password is changed, and every other browser is signed out.")
+    flash(gettext("Your password is changed, and every other browser is signed out."))
     return answer
 
 
@@ -65,7 +70,7 @@ def disconnect() -> ResponseReturnValue:
     service = identity.wanted_service()
     with storage().database.session() as session:
         identities.disconnect(session, me().id, service.issuer)
-    flash(f"{service.name} leads to your account no longer. You sign in with your password.")
+    flash(gettext("%(service)s leads to your account no longer. You sign in with your password.", service=service.name))
     return redirect(url_for("access.show"))
 
 

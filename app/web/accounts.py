@@ -8,11 +8,12 @@ from flask.typing import ResponseReturnValue
 
 from app.web import identity
 from app.web.session import begin, find_me, finish, forget, local_path, storage
+from app.web.words import gettext, marked, told
 from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount, NotFound
 
 accounts = Blueprint("accounts", __name__)
-WRONG_PAIR = "That address and password don't go together. Check both, or sign up if you have no account yet."
+WRONG_PAIR = marked("That address and password don't go together. Check both, or sign up if you have no account yet.")
 
 
 @accounts.route("/signup", methods=["GET", "POST"])
@@ -24,7 +25,7 @@ def sign_up() -> ResponseReturnValue:
         with storage().database.session() as session:
             user = users.sign_up(session, storage().keys, email=typed("email"), password=typed("password"))
     except (Conflict, InvalidAccount) as wrong:
-        return render_template("signup.html", email=request.form.get("email", ""), error=str(wrong)), 422
+        return render_template("signup.html", email=request.form.get("email", ""), error=told(str(wrong))), 422
     return begin(redirect(url_for("voices.home")), user.id)
 
 
@@ -37,9 +38,9 @@ def sign_in() -> ResponseReturnValue:
     with storage().database.session() as session:
         user = users.verify_password(session, request.form.get("email", ""), request.form.get("password", ""))
     if user is None:
-        return sign_in_page(onward, WRONG_PAIR), 401
+        return sign_in_page(onward, gettext(WRONG_PAIR)), 401
     if user.state != "active":
-        return sign_in_page(onward, identity.SUSPENDED), 403
+        return sign_in_page(onward, gettext(identity.SUSPENDED)), 403
     return begin(redirect(onward or url_for("voices.home")), user.id)
 
 
@@ -51,7 +52,7 @@ def sign_out() -> ResponseReturnValue:
         with suppress(NotFound):  # kept, or gone, in this moment
             users.erase_user(storage(), user.id, user.id, guest_until=user.guest_until)
         answer = forget(redirect(url_for("voices.home")))
-        flash("Everything from your visit is deleted.")
+        flash(gettext("Everything from your visit is deleted."))
         return answer
     return finish(redirect(url_for("voices.home")))
 
@@ -71,7 +72,9 @@ def set_up() -> ResponseReturnValue:
             email, password = typed("email"), typed("password")
             user = first_administrator.sign_up_first(session, storage().keys, email=email, password=password)
     except (Conflict, InvalidAccount) as wrong:
-        return render_template("setup.html", token=given, email=request.form.get("email", ""), error=str(wrong)), 422
+        return render_template(
+            "setup.html", token=given, email=request.form.get("email", ""), error=told(str(wrong))
+        ), 422
     return begin(redirect("/admin/"), user.id) if user else link_used()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.web.closeness import FEW_JUDGING, LEAST_WHOLE, SAME_DISTANCE
 from app.web.formats import figure, number
+from app.web.words import gettext
 from storage.readiness import GOOD_WORDS, Readiness
 
 LONG_RUN_WORDS = 10  # word for word from a sample; shorter ones are turns of phrase
@@ -22,36 +23,47 @@ def advice(
 def _of_samples(figures: Mapping[str, Any], readiness: Readiness, samples_changed: bool) -> Iterator[str]:
     given, judging = figure(figures, "samples"), figure(figures, "test_samples")
     if samples_changed:
-        yield "Your samples are others than at the last training: train again, and it learns from them as they are."
+        yield gettext(
+            "Your samples are others than at the last training: train again, and it learns from them as they are."
+        )
     if readiness.num_words < GOOD_WORDS:
-        missing = number(GOOD_WORDS - readiness.num_words)
-        yield f"More of your writing: about {missing} words more are worth the most, above all longer, finished pieces."
+        yield gettext(
+            "More of your writing: about %(words)s words more are worth the most, above all longer, finished pieces.",
+            words=number(GOOD_WORDS - readiness.num_words),
+        )
     if given is not None and given < LEAST_WHOLE:
-        yield (
-            f"More pieces than {number(given)}: from {LEAST_WHOLE} on, whole pieces are kept back to judge by, "
-            "and the figure means more."
+        yield gettext(
+            "More pieces than %(given)s: from %(least)s on, whole pieces are kept back to judge by, and the figure "
+            "means more.",
+            given=number(given),
+            least=LEAST_WHOLE,
         )
     elif judging is not None and judging <= FEW_JUDGING:
-        yield "More pieces, even short ones: a fifth of them judges, so the figure becomes surer with their number."
+        yield gettext(
+            "More pieces, even short ones: a fifth of them judges, so the figure becomes surer with their number."
+        )
 
 
 def _of_report(figures: Mapping[str, Any], report: Mapping[str, Any]) -> Iterator[str]:
     voice, shown = figure(figures, "voice_bits_per_char"), figure(report, "in_context_bits_per_char")
     if voice is not None and shown is not None and shown < voice:
-        yield (
+        yield gettext(
             "The base model that is shown your samples guesses you better than this voice does: it has more to learn "
             "from what you gave. Train again with more of the same kind."
         )
     distances, overlap = report.get("style_distance"), report.get("longest_overlap")
     base, mine = (figure(distances, name) if isinstance(distances, dict) else None for name in ("base", "voice"))
     if base is not None and mine is not None and mine > (1 + SAME_DISTANCE) * base:
-        yield "Leave out samples that are not typical of you: its small words and punctuation are farther from yours."
+        yield gettext(
+            "Leave out samples that are not typical of you: its small words and punctuation are farther from yours."
+        )
     repeated = figure(overlap, "words") if isinstance(overlap, dict) else None
     if repeated is not None and repeated >= LONG_RUN_WORDS:
-        yield (
-            f"It repeated {number(repeated)} words of a sample in a row. If that is too near, lower its "
-            "strength, or give it more kinds of them."
+        yield gettext(
+            "It repeated %(words)s words of a sample in a row. If that is too near, lower its strength, or give it "
+            "more kinds of them.",
+            words=number(repeated),
         )
     rise = figure(report, "neutral_rise_pct")
     if rise is not None and rise >= COSTLY_PCT:
-        yield "Being like you has cost it some skill at other writing: where that shows, lower its strength."
+        yield gettext("Being like you has cost it some skill at other writing: where that shows, lower its strength.")

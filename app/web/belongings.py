@@ -25,20 +25,22 @@ from app.intake.archive import entries
 from app.intake.errors import Unreadable
 from app.seats import MAX_EXPORTS, HouseFull, NoSeat, Seats
 from app.web import errors, intake
-from app.web.formats import plural
 from app.web.session import account_required, app_config, forget, me, storage
 from app.web.voice_page import MOST_UPLOAD_BYTES
+from app.web.words import gettext, marked, ngettext, told
 from app.web.zip_stream import zipped
 from storage import audit, clock, export, reimport, samples, users, voices
 from storage.errors import Conflict, InvalidExport, LimitReached
 
 belongings = Blueprint("belongings", __name__, url_prefix="/account")
 belongings.before_request(account_required)
-DELETE_WORD = "delete"
-NOT_ONES_OWN = "Nothing was brought in. Say first that it is your own writing: a voice is trained on nobody else's."
-NO_FILE = "Choose the .zip of an export first."
-DAMAGED = "This .zip can't be read: it is damaged, or unpacks to far more than an export does."
-BUSY = errors.Message("A copy is being made already", "Wait until it is there, then ask for another.")
+DELETE_WORD = marked("delete")
+NOT_ONES_OWN = marked(
+    "Nothing was brought in. Say first that it is your own writing: a voice is trained on nobody else's."
+)
+NO_FILE = marked("Choose the .zip of an export first.")
+DAMAGED = marked("This .zip can't be read: it is damaged, or unpacks to far more than an export does.")
+BUSY = errors.Message(marked("A copy is being made already"), marked("Wait until it is there, then ask for another."))
 
 
 def install(app: Flask, csrf: CSRFProtect) -> None:
@@ -84,22 +86,35 @@ def bring_in() -> ResponseReturnValue:
         try:
             brought = reimported()
         except (InvalidExport, LimitReached, Conflict) as wrong:
-            return render_template("belongings.html", import_error=str(wrong)), 422
-    known = f" {plural(brought.known_samples, 'was', 'were')} there already." if brought.known_samples else ""
-    new = f" in {plural(brought.new_voices, 'new voice')}" if brought.new_voices else ""
-    flash(
-        f"{plural(brought.new_samples, 'sample is', 'samples are')} here now{new}.{known} Train each voice to hear it."
-    )
+            return render_template("belongings.html", import_error=told(str(wrong))), 422
+    flash(came_in(brought))
     return redirect(url_for("voices.index"))
+
+
+def came_in(brought: reimport.Brought) -> str:
+    """What came in, in words."""
+    if brought.new_voices:
+        new = ngettext("%(num)s new voice", "%(num)s new voices", brought.new_voices)
+        said = ngettext(
+            "%(num)s sample is here now in %(voices)s.",
+            "%(num)s samples are here now in %(voices)s.",
+            brought.new_samples,
+            voices=new,
+        )
+    else:
+        said = ngettext("%(num)s sample is here now.", "%(num)s samples are here now.", brought.new_samples)
+    if brought.known_samples:
+        said += " " + ngettext("%(num)s was there already.", "%(num)s were there already.", brought.known_samples)
+    return said + " " + gettext("Train each voice to hear it.")
 
 
 def reimported() -> reimport.Brought:
     """Unpack, check and keep what was sent. Raises InvalidExport, LimitReached, Conflict, with nothing kept."""
     if not request.form.get("own"):
-        raise InvalidExport(NOT_ONES_OWN)
+        raise InvalidExport(gettext(NOT_ONES_OWN))
     file = request.files.get("file")
     if file is None or not (data := file.stream.read()):
-        raise InvalidExport(NO_FILE)
+        raise InvalidExport(gettext(NO_FILE))
     found = reimport.read(dict(unpacked(data)))
     with storage().database.session() as session:
         return reimport.bring_in(session, storage().keys, me().id, found)
@@ -112,10 +127,10 @@ def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
             if not reimport.wants(path):
                 continue
             if isinstance(content, Unreadable):
-                raise InvalidExport(DAMAGED)
+                raise InvalidExport(gettext(DAMAGED))
             yield path, content
     except Unreadable:
-        raise InvalidExport(DAMAGED) from None
+        raise InvalidExport(gettext(DAMAGED)) from None
 
 
 @belongings.route("/delete", methods=["GET", "POST"])
@@ -125,14 +140,16 @@ def delete_account() -> ResponseReturnValue:
     if request.method == "GET":
         return render_template("delete_account.html", goes=goes, word=DELETE_WORD)
     typed = request.form.get("word", "").strip().lower()
-    if typed != DELETE_WORD:
-        error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
+    if typed not in (DELETE_WORD, gettext(DELETE_WORD).lower()):
+        error = gettext("Nothing was deleted. Type the word “%(word)s” to go on.", word=gettext(DELETE_WORD))
         return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=error, typed=typed), 422
     account_id, email = me().id, me().email
     try:
         receipt = users.erase_user(storage(), account_id, account_id)
     except Conflict as wrong:
-        return render_template("delete_account.html", goes=goes, word=DELETE_WORD, error=str(wrong), typed=typed), 409
+        return render_template(
+            "delete_account.html", goes=goes, word=DELETE_WORD, error=told(str(wrong)), typed=typed
+        ), 409
     link = app_config().public_url + url_for("receipts.show", receipt_id=receipt.id) if receipt else None
     page = render_template("receipt.html", me=None, goes=goes, receipt=receipt, link=link, email=email)
     return forget(make_response(page))

@@ -3,6 +3,9 @@
 Knows no request.
 """
 
+from app.web.words import gettext, marked
+
+NAMELESS = "A browser"
 # Most pretend to be others, so the order decides.
 BROWSERS = (
     ("Edg", "Edge"),
@@ -18,9 +21,9 @@ BROWSERS = (
 SYSTEMS = (
     ("Windows", "Windows"),
     ("Android", "Android"),
-    ("iPhone", "an iPhone"),
-    ("iPad", "an iPad"),
-    ("Macintosh", "a Mac"),
+    ("iPhone", marked("an iPhone")),
+    ("iPad", marked("an iPad")),
+    ("Macintosh", marked("a Mac")),
     ("CrOS", "ChromeOS"),
     ("Linux", "Linux"),
 )
@@ -31,5 +34,15 @@ def browser_name(user_agent: str) -> str | None:
     browser = next((name for mark, name in BROWSERS if mark in user_agent), None)
     system = next((name for mark, name in SYSTEMS if mark in user_agent), None)
     if browser is None or system is None:
-        return browser or (system and f"A browser on {system}")
+        return browser or (system and f"{NAMELESS} on {system}")
     return f"{browser} on {system}"
+
+
+def in_words(kept: str | None) -> str | None:
+    """Such a name in the reader's language."""
+    browser, on, system = (kept or "").partition(" on ")
+    if not on:
+        return kept
+    if browser == NAMELESS:
+        return gettext("A browser on %(system)s", system=gettext(system))
+    return gettext("%(browser)s on %(system)s", browser=browser, system=gettext(system))

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.web.formats import figure, number, plural
+from app.web.formats import figure, number
+from app.web.words import gettext, ngettext
 from storage import clock
 from storage.models import PrefixVersion
 
@@ -70,15 +71,22 @@ def rests_on(figures: Mapping[str, Any]) -> str:
     judging, given, tokens = (figure(figures, name) for name in ("test_samples", "samples", "test_tokens"))
     if judging is None or given is None:
         return ""
-    about = f", about {number(tokens)} tokens in all" if tokens else ""
+    on = _judged_on(int(given), int(judging))
+    if tokens:
+        on = gettext("%(pieces)s, about %(tokens)s tokens in all", pieces=on, tokens=number(tokens))
     if given < LEAST_WHOLE:
-        ends = "the end of the one piece" if given == 1 else f"the ends of all {number(given)} pieces"
-        return f"It was judged on {ends}{about}. That is little: take the figure for a hint."
+        return gettext("It was judged on %(pieces)s. That is little: take the figure for a hint.", pieces=on)
     if judging == 1:
-        return f"It was judged on one piece{about}: on another piece the figure could be quite another."
+        return gettext("It was judged on %(pieces)s: on another piece the figure could be quite another.", pieces=on)
     if judging <= FEW_JUDGING:
-        return f"It was judged on {plural(int(judging), 'piece')}{about}. That is few: take the figure for a hint."
-    return f"It was judged on {plural(int(judging), 'piece')}{about}."
+        return gettext("It was judged on %(pieces)s. That is few: take the figure for a hint.", pieces=on)
+    return gettext("It was judged on %(pieces)s.", pieces=on)
+
+
+def _judged_on(given: int, judging: int) -> str:
+    if given < LEAST_WHOLE:
+        return ngettext("the end of the one piece", "the ends of all %(num)s pieces", given)
+    return gettext("one piece") if judging == 1 else ngettext("%(num)s piece", "%(num)s pieces", judging)
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -88,9 +96,9 @@ def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _bars(figures: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[Bar, ...]:
     measured = (
-        ("Base model", figure(figures, "base_bits_per_char"), False),
-        ("Base model, shown your samples first", figure(report, "in_context_bits_per_char"), False),
-        ("Your voice", figure(figures, "voice_bits_per_char"), True),
+        (gettext("Base model"), figure(figures, "base_bits_per_char"), False),
+        (gettext("Base model, shown your samples first"), figure(report, "in_context_bits_per_char"), False),
+        (gettext("Your voice"), figure(figures, "voice_bits_per_char"), True),
     )
     known = [(label, bits, mine) for label, bits, mine in measured if bits is not None]
     longest = max((bits for _, bits, _ in known), default=0.0) or 1.0

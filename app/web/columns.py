@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from sqlalchemy.orm import Session
 
 from app.web.wishes import Reach
+from app.web.words import gettext
 from storage import base_models, trials, voices
 from storage.errors import NotFound
 from storage.models import BlindTrial, Voice
@@ -73,7 +74,7 @@ def version_of(trial: BlindTrial, side: Side) -> int | None:
 
 def title_of(version: int | None) -> str:
     """What a column is called."""
-    return "Base model" if version is None else f"Version {version}"
+    return gettext("Base model") if version is None else gettext("Version %(version)s", version=version)
 
 
 def _model(voice_id: str, version: int | None, reach: Reach) -> str:

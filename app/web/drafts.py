@@ -11,14 +11,18 @@ from typing import Any
 
 from flask import Response
 
+from app.web import words
+from app.web.catalogues import Language
+
 PINGS = b":"
 
 
 def retold(answer: Response, *, blind: bool) -> Response:
-    """The API's streamed answer as the page's own; a refusal stays as it is."""
+    """The API's streamed answer as the page's own; of a refusal only the sentence is told in the reader's language."""
     if answer.status_code != 200:
-        return answer
-    told = Response(_told(answer.iter_encoded(), _signature(answer, blind)), mimetype="text/event-stream")
+        return _refused(answer)
+    pieces = _told(answer.iter_encoded(), _signature(answer, blind), words.current())
+    told = Response(pieces, mimetype="text/event-stream")
     told.headers["X-Accel-Buffering"] = "no"
     told.call_on_close(answer.close)
     return told
@@ -29,8 +33,20 @@ def texts_of(answer: Response) -> list[str]:
     said = json.loads(answer.get_data())
     answer.close()
     if answer.status_code != 200:
-        raise ValueError(said["error"]["message"])
+        raise ValueError(words.told(said["error"]["message"]))
     return [_text(choice) for choice in said["choices"]]
+
+
+def _refused(answer: Response) -> Response:
+    try:
+        said = json.loads(answer.get_data())
+        sentence = said["error"]["message"]
+    except (ValueError, KeyError, TypeError):  # not the API's own: something between
+        return answer
+    if (told := words.told(sentence)) != sentence:
+        said["error"]["message"] = told
+        answer.set_data(json.dumps(said))
+    return answer
 
 
 def _signature(answer: Response, blind: bool) -> dict[str, Any]:
@@ -44,7 +60,7 @@ def _signature(answer: Response, blind: bool) -> dict[str, Any]:
     }
 
 
-def _told(pieces: Iterable[bytes], signature: dict[str, Any]) -> Iterator[bytes]:
+def _told(pieces: Iterable[bytes], signature: dict[str, Any], language: Language) -> Iterator[bytes]:
     rest = b""
     for piece in pieces:
         *events, rest = (rest + piece).split(b"\n\n")
@@ -52,16 +68,16 @@ def _told(pieces: Iterable[bytes], signature: dict[str, Any]) -> Iterator[bytes]
             if event.startswith(PINGS):
                 yield event + b"\n\n"
             elif event.startswith(b"data:"):
-                yield from map(_frame, _said(event.removeprefix(b"data:").strip(), signature))
+                yield from map(_frame, _said(event.removeprefix(b"data:").strip(), signature, language))
 
 
-def _said(data: bytes, signature: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _said(data: bytes, signature: dict[str, Any], language: Language) -> Iterator[dict[str, Any]]:
     if data == b"[DONE]":
         yield signature
         return
     chunk = json.loads(data)
     if "error" in chunk:
-        yield {"error": chunk["error"]["message"]}
+        yield {"error": language.told(chunk["error"]["message"])}
         return
     for choice in chunk["choices"]:
         index = choice.get("index", 0)

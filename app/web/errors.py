@@ -15,6 +15,7 @@ from app.seats import HouseFull, NoSeat
 from app.web import gateway
 from app.web.formats import size
 from app.web.session import app_config
+from app.web.words import gettext, marked, told
 from storage.errors import Conflict, KeyErased, LimitReached, NoPublishedVersion, NotFound
 
 
@@ -25,24 +26,34 @@ class Message:
     title: str
     sentence: str
 
+    def said(self) -> "Message":
+        """In the reader's language."""
+        return Message(gettext(self.title), gettext(self.sentence))
 
-NOT_FOUND = Message("There is nothing here", "It may have been deleted, or the address has a slip in it.")
+
+NOT_FOUND = Message(
+    marked("There is nothing here"), marked("It may have been deleted, or the address has a slip in it.")
+)
 STALE = Message(
-    "This form has gone stale", "You signed in or out since you opened it. Reload the page, then send it once more."
+    marked("This form has gone stale"),
+    marked("You signed in or out since you opened it. Reload the page, then send it once more."),
 )
 TOO_MANY_VIEWS = Message(
-    "This training is on too many pages at once", "Close another tab that shows one; a page that waits looks again."
+    marked("This training is on too many pages at once"),
+    marked("Close another tab that shows one; a page that waits looks again."),
 )
-CROWDED = Message("Too many people are watching just now", "The training goes on. Reload the page in a few seconds.")
+CROWDED = Message(
+    marked("Too many people are watching just now"), marked("The training goes on. Reload the page in a few seconds.")
+)
 RETRY_AFTER_S = "5"
 MESSAGES = {
-    400: Message("That request could not be read", "Go back, reload the page and try once more."),
-    401: Message("You are signed out", "Sign in, and do that once more."),
-    403: Message("That is not allowed", "If you think it should be, ask an administrator."),
+    400: Message(marked("That request could not be read"), marked("Go back, reload the page and try once more.")),
+    401: Message(marked("You are signed out"), marked("Sign in, and do that once more.")),
+    403: Message(marked("That is not allowed"), marked("If you think it should be, ask an administrator.")),
     404: NOT_FOUND,
-    405: Message("That address takes no such request", "Go to the start page and try from there."),
-    429: Message("That was too often", "Wait five minutes, then try again. Nothing is lost."),
-    500: Message("Something broke on our side", "Try once more; nothing you saved is lost."),
+    405: Message(marked("That address takes no such request"), marked("Go to the start page and try from there.")),
+    429: Message(marked("That was too often"), marked("Wait five minutes, then try again. Nothing is lost.")),
+    500: Message(marked("Something broke on our side"), marked("Try once more; nothing you saved is lost.")),
 }
 
 
@@ -64,9 +75,9 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None:
         return error.response
     status = error.code or InternalServerError.code
-    message = MESSAGES.get(status, MESSAGES[400])
+    message = MESSAGES.get(status, MESSAGES[400]).said()
     if status == 413:
-        message = Message("That was too much at once", f"{_most_at_once()} Add it in smaller lots.")
+        message = Message(gettext("That was too much at once"), _most_at_once())
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     response = answer(message, status)
     response.headers.update(kept)
@@ -76,28 +87,31 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
 def _most_at_once() -> str:
     most, most_text = request.max_content_length, request.max_form_memory_size
     if most is not None and request.content_length is not None and request.content_length > most:
-        return f"One request may hold {size(most)}."
-    return f"One request may hold {size(most_text or app_config().max_body_bytes)} of typed text."
+        return gettext("One request may hold %(size)s. Add it in smaller lots.", size=size(most))
+    return gettext(
+        "One request may hold %(size)s of typed text. Add it in smaller lots.",
+        size=size(most_text or app_config().max_body_bytes),
+    )
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
     """A form without a good token. What was typed is shown, so that it can be copied."""
-    return answer(STALE, 400, typed=request.form.get("text") or request.form.get("prompt") or "")
+    return answer(STALE.said(), 400, typed=request.form.get("text") or request.form.get("prompt") or "")
 
 
 def missing(error: Exception) -> ResponseReturnValue:
     """Not there, or another's: the two look the same."""
-    return answer(NOT_FOUND, 404)
+    return answer(NOT_FOUND.said(), 404)
 
 
 def conflict(error: Exception) -> ResponseReturnValue:
     """The request contradicts what is there; storage says it in a sentence."""
-    return answer(Message("That can't be done now", str(error)), 409)
+    return answer(Message(gettext("That can't be done now"), told(str(error))), 409)
 
 
 def later(message: Message, status: int, typed: str = "") -> ResponseReturnValue:
     """Not now, and when to ask again. What was typed is shown, so that it can be copied."""
-    response = answer(message, status, typed)
+    response = answer(message.said(), status, typed)
     response.headers["Retry-After"] = RETRY_AFTER_S
     return response
 

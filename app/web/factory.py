@@ -36,6 +36,7 @@ from app.web import (
     throttle,
     tuning,
     voices,
+    words,
     write,
 )
 from storage import crypto, schema
@@ -108,6 +109,7 @@ def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     app.extensions["storage"] = storage
     app.extensions["app_config"] = config
     app.extensions["post_config"] = post
+    words.install(app, config.translations)
     csrf = CSRFProtect(app)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)

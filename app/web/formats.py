@@ -1,13 +1,29 @@
-"""How figures, times and words are put on a page. Knows no view and no storage."""
+"""How figures, times and words are put on a page, in the reader's language. Knows no view and no storage."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+from babel.dates import format_date, format_datetime
 from flask import Flask
 from markupsafe import Markup
 
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+from app.web import words
+from app.web.words import figures, gettext, marked
+
+ORDINALS = (
+    marked("first"),
+    marked("second"),
+    marked("third"),
+    marked("fourth"),
+    marked("fifth"),
+    marked("sixth"),
+    marked("seventh"),
+    marked("eighth"),
+    marked("ninth"),
+    marked("tenth"),
+)
+DAY, MOMENT = "d MMM y", "d MMM y, HH:mm 'UTC'"
 PREVIEW_CHARS = 70
 EXCERPT_CHARS = 240
 EXCERPT_END_CHARS = 80
@@ -18,48 +34,55 @@ HOUR_S = 3600
 
 def number(value: float) -> str:
     """1840 -> '1,840'."""
-    return f"{value:,.0f}"
+    return figures(f"{value:,.0f}")
 
 
 def amount(value: float) -> str:
     """1840 -> '1,840', 0.25 -> '0.25': as many places as tell something."""
-    return f"{value:,.2f}".rstrip("0").rstrip(".") if value < 10 else f"{value:,.1f}".removesuffix(".0")
+    return figures(f"{value:,.2f}".rstrip("0").rstrip(".") if value < 10 else f"{value:,.1f}".removesuffix(".0"))
 
 
 def bits(value: float | None) -> str:
     """A loss in bits per character, to three places; a dash when it was not measured."""
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else figures(f"{value:.3f}")
 
 
 def percent(value: float | None) -> str:
     """A percentage to one place; whole from ten up."""
     if value is None:
         return "–"
-    return f"{value:.0f}\N{NO-BREAK SPACE}%" if abs(value) >= 10 else f"{value:.1f}\N{NO-BREAK SPACE}%"
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """plural(1, 'word') -> '1 word'; plural(2, 'word') -> '2 words'."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+    return figures(f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}") + "\N{NO-BREAK SPACE}%"
 
 
 def ordinal(position: int) -> str:
     """1 -> 'first', 11 -> 'number 11'."""
-    return ORDINALS[position - 1] if 1 <= position <= len(ORDINALS) else f"number {position}"
+    if 1 <= position <= len(ORDINALS):
+        return gettext(ORDINALS[position - 1])
+    return gettext("number %(position)s", position=position)
 
 
 def duration(seconds: float | None) -> str:
     """Seconds as people say them: '40 s', '1 min 30 s', '7 min', '1 h', '1 h 20 min'."""
     whole = max(1, round(seconds or 0))
     if whole < MINUTE_S:
-        return f"{whole} s"
+        return gettext("%(seconds)s s", seconds=whole)
     if whole < FEW_MINUTES_S:
         minutes, rest = divmod(round(whole, -1), MINUTE_S)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+        return (
+            _minutes(minutes) if not rest else gettext("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=rest)
+        )
     if whole < HOUR_S:
-        return f"{round(whole / MINUTE_S)} min"
+        return _minutes(round(whole / MINUTE_S))
     hours, minutes = whole // HOUR_S, whole % HOUR_S // MINUTE_S
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return gettext("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes) if minutes else _hours(hours)
+
+
+def _minutes(minutes: int) -> str:
+    return gettext("%(minutes)s min", minutes=minutes)
+
+
+def _hours(hours: int) -> str:
+    return gettext("%(hours)s h", hours=hours)
 
 
 def when(at: float | None) -> Markup:
@@ -68,27 +91,32 @@ def when(at: float | None) -> Markup:
         return Markup("–")
     moment = datetime.fromtimestamp(at, UTC)
     return Markup('<time datetime="{}">{}</time>').format(
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), f"{moment.day} {moment.strftime('%b %Y, %H:%M')} UTC"
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), format_datetime(moment, MOMENT, locale=words.current().locale)
     )
 
 
 def day(iso: str) -> Markup:
     """A <time> element for an ISO date, which has no zone; times.js puts it in the reader's own manner."""
     given = date.fromisoformat(iso)
-    return Markup('<time datetime="{}">{}</time>').format(iso, f"{given.day} {given.strftime('%b %Y')}")
+    return Markup('<time datetime="{}">{}</time>').format(iso, format_date(given, DAY, locale=words.current().locale))
 
 
 def size(num_bytes: int) -> str:
     """Bytes as people say them: '4 KiB', '4 MiB', '4.5 MiB'."""
     if num_bytes < 1024**2:
-        return f"{num_bytes / 1024:,.0f} KiB"
-    return f"{num_bytes / 1024**2:,.1f}".removesuffix(".0") + " MiB"
+        return gettext("%(number)s KiB", number=figures(f"{num_bytes / 1024:,.0f}"))
+    return gettext("%(number)s MiB", number=figures(f"{num_bytes / 1024**2:,.1f}".removesuffix(".0")))
 
 
 def preview(title: str | None, text: str) -> str:
     """What a sample is called in a list: its title, or its first words."""
     words = " ".join((title or text[: PREVIEW_CHARS * 2]).split())
     return words if len(words) <= PREVIEW_CHARS or title else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning, and else as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def sentence(text: str) -> str:
@@ -112,7 +140,7 @@ def figure(figures: Mapping[str, Any], name: str) -> float | None:
 
 def install(app: Flask) -> None:
     """Give templates these as filters and functions."""
-    for show in (number, amount, bits, percent, ordinal, duration, when, day, size, sentence):
+    for show in (number, amount, bits, percent, ordinal, duration, when, day, size, sentence, capital, figures):
         app.add_template_filter(show)
-    for make in (plural, preview, excerpt, figure):
+    for make in (preview, excerpt, figure):
         app.add_template_global(make)

@@ -21,6 +21,7 @@ from flask.typing import ResponseReturnValue
 
 from app.config import MULTIPART_BYTES, WEB_RELAYS, AppConfig
 from app.web.hang_ups import Call, HangUps
+from app.web.words import gettext
 from storage.training_file import MAX_UPLOAD_BYTES
 
 gateway = Blueprint("gateway", __name__)
@@ -68,7 +69,9 @@ def forward(method: str, url: str, headers: dict[str, str], content: bytes | Non
     Without `content` the present request's own is sent, which is read once there is a place for it."""
     relays = cast(Relays, current_app.extensions["gateway"])
     if not relays.places.acquire(blocking=False):
-        return refusal(503, "Too many requests are under way just now. Try again in a few seconds.", retry_after="2")
+        return refusal(
+            503, gettext("Too many requests are under way just now. Try again in a few seconds."), retry_after="2"
+        )
     with ExitStack() as held:
         held.callback(relays.places.release)
         content = request.get_data(cache=False) if content is None else content
@@ -92,24 +95,27 @@ def send(
         outgoing = client.build_request(method, url, headers=fields, content=content, extensions={"trace": call.trace})
         return client.send(outgoing, stream=True)
     except (httpx.InvalidURL, httpx.LocalProtocolError):
-        return refusal(400, "This request can't be passed on: its address or one of its headers is not valid HTTP.")
+        return refusal(
+            400, gettext("This request can't be passed on: its address or one of its headers is not valid HTTP.")
+        )
     except (httpx.ConnectError, httpx.ConnectTimeout):
-        return refusal(503, "The API is not answering just now. Try again in a few seconds.", retry_after="2")
+        return refusal(503, gettext("The API is not answering just now. Try again in a few seconds."), retry_after="2")
     except httpx.TransportError:
-        return refusal(502, "The API broke off before it answered. Try again.")
+        return refusal(502, gettext("The API broke off before it answered. Try again."))
 
 
 def answered(answer: httpx.Response, call: Call) -> Response:
     """The API role's answer as this role gives it."""
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers.raw]
-    response = Response(body(answer, call), status=answer.status_code, headers=passed_on(fields))
+    broken = gettext("The API broke off in the middle of the answer. Try again.")  # a stream has no request any more
+    response = Response(body(answer, call, broken), status=answer.status_code, headers=passed_on(fields))
     if "content-length" in answer.headers:
         response.headers["Content-Length"] = answer.headers["content-length"]
     return response
 
 
-def body(answer: httpx.Response, call: Call) -> Iterator[bytes]:
-    """The answer's bytes as they arrive. A stream that breaks off says so in its last event."""
+def body(answer: httpx.Response, call: Call, broken: str) -> Iterator[bytes]:
+    """The answer's bytes as they arrive. A stream that breaks off ends in an event that says `broken`."""
     try:
         yield from answer.iter_raw()
     except httpx.TransportError:
@@ -118,8 +124,7 @@ def body(answer: httpx.Response, call: Call) -> Iterator[bytes]:
         log.warning("the API role broke off in the middle of an answer", status=answer.status_code)
         if not answer.headers.get("content-type", "").startswith("text/event-stream"):
             raise
-        broken = error_object("The API broke off in the middle of the answer. Try again.", "server_error")
-        yield f"data: {json.dumps(broken)}\n\n".encode()
+        yield f"data: {json.dumps(error_object(broken, 'server_error'))}\n\n".encode()
 
 
 def passed_on(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

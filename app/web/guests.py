@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from app.pieces.reading import BUNDLED, read_pieces
 from app.web.session import app_config, begin, find_me, me, sign_in_required, storage
+from app.web.words import gettext, told
 from storage import guests as guest_store
 from storage import users, voices
 from storage.errors import Conflict, InvalidAccount, LimitReached
@@ -32,7 +33,7 @@ def come_in() -> ResponseReturnValue:
             guest = guest_store.welcome(session, storage().keys, app_config().max_guests, examples())
             (voice,) = voices.list_voices(session, guest.id)
     except LimitReached as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         return redirect(url_for("voices.home"))
     return begin(redirect(url_for("voices.show", voice_id=voice.id)), guest.id)
 
@@ -52,9 +53,9 @@ def keep() -> ResponseReturnValue:
         with storage().database.session() as session:
             guest_store.keep(session, me().id, email=email, password_hash=password_hash)
     except (Conflict, InvalidAccount) as wrong:
-        return render_template("guest_keep.html", email=email, error=str(wrong)), 422
+        return render_template("guest_keep.html", email=email, error=told(str(wrong))), 422
     answer = begin(redirect(url_for("voices.home")), me().id)  # a fresh session, so news come after it
-    flash("This account is yours now, with everything in it.")
+    flash(gettext("This account is yours now, with everything in it."))
     return answer
 
 

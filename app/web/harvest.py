@@ -14,7 +14,7 @@ from app.intake.own_words import parts_of
 from app.intake.reading import GivenFile, read_files
 from app.intake.splitting import is_long
 from app.intake.tidying import tidied
-from app.web.formats import plural
+from app.web.words import gettext, ngettext, told
 from storage import base_models, samples
 from storage.errors import InvalidSample
 from storage.remarks import Remarks, kept_text
@@ -58,12 +58,17 @@ class Harvest:
     @property
     def sentence(self) -> str:
         """What went well, in words; empty when nothing did."""
-        said = (
-            f"Kept {plural(self.kept, 'sample')}, {plural(self.words, 'word')}." if self.kept else "",
-            f"{plural(self.waiting, 'piece')} came in." if self.waiting else "",
-            f"{plural(self.known, 'piece was', 'pieces were')} there already." if self.known else "",
-        )
-        return " ".join(filter(None, said))
+        said = []
+        if self.kept:
+            words = ngettext("%(num)s word", "%(num)s words", self.words)
+            said.append(
+                ngettext("Kept %(num)s sample, %(words)s.", "Kept %(num)s samples, %(words)s.", self.kept, words=words)
+            )
+        if self.waiting:
+            said.append(ngettext("%(num)s piece came in.", "%(num)s pieces came in.", self.waiting))
+        if self.known:
+            said.append(ngettext("%(num)s piece was there already.", "%(num)s pieces were there already.", self.known))
+        return " ".join(said)
 
     @property
     def went_wrong(self) -> bool:
@@ -79,7 +84,7 @@ def gather(storage: Storage, user_id: str, voice_id: str, given: Given) -> Harve
         try:
             pieces = [*_pasted(given), *pieces]
         except (Unreadable, InvalidSample) as wrong:
-            harvest.paste_error = str(wrong)
+            harvest.paste_error = told(str(wrong))
     if pieces:
         _look_and_keep(storage, user_id, voice_id, pieces, harvest)
     return harvest
@@ -92,9 +97,9 @@ def _read(given: Given, harvest: Harvest) -> list[Piece]:
         if isinstance(found, Piece):
             pieces.append(found)
         elif isinstance(found, Refused):
-            harvest.refused.append((found.source, found.sentence))
+            harvest.refused.append((found.source, told(found.sentence)))
         elif isinstance(found, Noted):
-            harvest.noted.append((found.source, found.sentence))
+            harvest.noted.append((found.source, told(found.sentence)))
         else:
             harvest.senders.append(found)
     return pieces
@@ -109,7 +114,7 @@ def _pasted(given: Given) -> list[Piece]:
         written_on=clean_date(given.written_on),
     )
     if not pasted.parts:
-        raise Unreadable("There is no text here yet. Paste something that you wrote.")
+        raise Unreadable(gettext("There is no text here yet. Paste something that you wrote."))
     return list(tidied(pasted))
 
 
@@ -140,7 +145,9 @@ def _new_ones(key: bytes, pieces: Sequence[Piece], seen: set[str], harvest: Harv
         elif piece.source:
             harvest.known += 1
         else:
-            harvest.paste_error = "This text is already among the samples of this voice, so it was not added again."
+            harvest.paste_error = gettext(
+                "This text is already among the samples of this voice, so it was not added again."
+            )
         seen.add(mac)
     return new
 
@@ -155,7 +162,8 @@ def _within(room: Room, incoming: Sequence[Incoming], harvest: Harvest) -> list[
             break
         kept.append(each)
     if left := len(incoming) - len(kept):
-        sentence = f"There was no room for {plural(left, 'piece')}. {room.bounds}"
+        no_room = ngettext("There was no room for %(num)s piece.", "There was no room for %(num)s pieces.", left)
+        sentence = f"{no_room} {told(room.bounds)}"
         source = incoming[len(kept)].piece.source
         if source:
             harvest.refused.append((source, sentence))

@@ -17,6 +17,7 @@ from app.config import AppConfig
 from app.errors import SignInRefused, SignInUnavailable
 from app.web.oidc import Begun, Known, SignInService
 from app.web.session import begin, find_me, local_path, storage
+from app.web.words import gettext, marked, told
 from storage import identities
 from storage.errors import Conflict, InvalidAccount
 from storage.models import User
@@ -24,13 +25,17 @@ from storage.models import User
 identity = Blueprint("identity", __name__, url_prefix="/signin")
 KEPT = "oidc"
 UNDER_WAY_S = 600.0
-SUSPENDED = "This account is suspended. An administrator can tell you why, and lift it."
-UNAVAILABLE = "{name} does not answer as it should just now. Try again in a minute; a password works meanwhile."
-REFUSED = "You were not signed in by {name}. Start again from here."
-NO_ADDRESS = (
-    "{name} has not confirmed an e-mail address of yours, so no account was made. Confirm it there, or sign up."
+SUSPENDED = marked("This account is suspended. An administrator can tell you why, and lift it.")
+UNAVAILABLE = marked(
+    "%(name)s does not answer as it should just now. Try again in a minute; a password works meanwhile."
 )
-TAKEN = "There is an account with your address here. Sign in with its password, then connect {name} under Account."
+REFUSED = marked("You were not signed in by %(name)s. Start again from here.")
+NO_ADDRESS = marked(
+    "%(name)s has not confirmed an e-mail address of yours, so no account was made. Confirm it there, or sign up."
+)
+TAKEN = marked(
+    "There is an account with your address here. Sign in with its password, then connect %(name)s under Account."
+)
 logger = logging.getLogger(__name__)
 
 
@@ -107,9 +112,9 @@ def connect(known: Known, user_id: str) -> ResponseReturnValue:
         with storage().database.session() as session:
             identities.connect(session, user.id, known.issuer, known.subject)
     except Conflict as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
     else:
-        flash(f"Connected: you can sign in with {wanted_service().name} from now on.")
+        flash(gettext("Connected: you can sign in with %(service)s from now on.", service=wanted_service().name))
     return redirect(url_for("access.show"))
 
 
@@ -140,5 +145,5 @@ def refuse(sentence: str, status: int, wrong: Exception | None = None) -> Respon
     if wrong:
         logger.warning("signing in with the other service: %s (%s)", type(wrong).__name__, wrong)
     used = wanted_service()
-    refusal = sentence.format(name=used.name)
+    refusal = gettext(sentence, name=used.name)
     return render_template("signin.html", email="", onward=None, refusal=refusal, service=used), status

@@ -16,9 +16,9 @@ from app.intake.reading import GivenFile
 from app.intake.splitting import is_long
 from app.seats import MAX_UPLOADS, HouseFull, NoSeat, Seats
 from app.web import errors, remark_lines, voice_page
-from app.web.formats import plural
 from app.web.harvest import Given, Harvest, gather
 from app.web.session import app_config, me, sign_in_required, storage
+from app.web.words import gettext, marked, ngettext
 from storage import sample_changes
 from storage import samples as sample_store
 from storage import voices as voice_store
@@ -28,7 +28,8 @@ intake.before_request(sign_in_required)
 FIELDS = ("text", "title", "prompt", "written_on")
 PIECES_A_PAGE = 50
 BUSY = errors.Message(
-    "Files are being read already", "Wait until the ones before are done, then go back and add these once more."
+    marked("Files are being read already"),
+    marked("Wait until the ones before are done, then go back and add these once more."),
 )
 
 
@@ -77,8 +78,12 @@ def decide(voice_id: str) -> ResponseReturnValue:
     seen, take = (request.form.getlist(name)[:PIECES_A_PAGE] for name in ("seen", "take"))
     with storage().database.session() as session:
         taken, left_out = sample_changes.decide(session, me().id, voice_id, seen, take)
-    out = f" {plural(left_out, 'is', 'are')} kept and left out." if left_out else ""
-    flash(f"{plural(taken, 'piece is', 'pieces are')} used for training from now on.{out}")
+    said = ngettext(
+        "%(num)s piece is used for training from now on.", "%(num)s pieces are used for training from now on.", taken
+    )
+    if left_out:
+        said += " " + ngettext("%(num)s is kept and left out.", "%(num)s are kept and left out.", left_out)
+    flash(said)
     return redirect(url_for("intake.review", voice_id=voice_id))
 
 
@@ -87,7 +92,8 @@ def discard(voice_id: str) -> ResponseReturnValue:
     """Delete all that waits."""
     with storage().database.session() as session:
         gone = sample_changes.discard_waiting(session, me().id, voice_id)
-    flash(f"{plural(gone, 'piece is', 'pieces are')} deleted. What you had kept before is still there.")
+    deleted = ngettext("%(num)s piece is deleted.", "%(num)s pieces are deleted.", gone)
+    flash(f"{deleted} {gettext('What you had kept before is still there.')}")
     return redirect(url_for("voices.show", voice_id=voice_id))
 
 
@@ -109,7 +115,7 @@ def given() -> Given:
 def answer(voice_id: str, harvest: Harvest) -> ResponseReturnValue:
     """Onward where all went well, else a page that says what did not and keeps what was typed."""
     if not harvest.went_wrong and not harvest.noted:
-        flash(harvest.sentence or "There was no writing in it.")
+        flash(harvest.sentence or gettext("There was no writing in it."))
         return redirect(url_for("intake.review", voice_id=voice_id))
     status = 422 if harvest.went_wrong else 200
     page = None if harvest.paste_error else review_page(voice_id, 1, harvest=harvest)

@@ -4,6 +4,7 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from app.web.session import me, sign_in_required, storage
+from app.web.words import marked
 from storage import quotas
 from storage.quotas import Kind
 from storage.text_intake import MAX_SAMPLES, MAX_VOICE_CHARS
@@ -11,11 +12,11 @@ from storage.text_intake import MAX_SAMPLES, MAX_VOICE_CHARS
 limits = Blueprint("limits", __name__)
 limits.before_request(sign_in_required)
 LABELS: dict[Kind, str] = {
-    "voices": "Voices",
-    "samples": "Samples, in all voices",
-    "stored_mb": "Samples and files, in MB",
-    "runs": "Trainings waiting, paused or under way",
-    "tokens_per_day": "Tokens read and written today (UTC)",
+    "voices": marked("Voices"),
+    "samples": marked("Samples, in all voices"),
+    "stored_mb": marked("Samples and files, in MB"),
+    "runs": marked("Trainings waiting, paused or under way"),
+    "tokens_per_day": marked("Tokens read and written today (UTC)"),
 }
 
 

@@ -4,6 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.web.session import account_required, me, post_config, storage
+from app.web.words import gettext, marked, told
 from storage import deliveries
 from storage import notices as notice_store
 from storage.errors import InvalidWebhook
@@ -13,19 +14,19 @@ notices = Blueprint("notices", __name__, url_prefix="/account/notices")
 notices.before_request(account_required)
 NEWEST = 5
 KINDS = {
-    "password_reset": "A link to choose a password",
-    "password_changed": "That your password was changed",
-    "run_ended": "That a training has ended",
+    "password_reset": marked("A link to choose a password"),
+    "password_changed": marked("That your password was changed"),
+    "run_ended": marked("That a training has ended"),
 }
 REASONS = {
-    "refused": "refused by the mail server",
-    "no_tls": "no safe connection",
-    "not_let_in": "the mail server did not let us in",
-    "unreachable": "nobody answered",
-    "no_mail_server": "this platform sends no mail",
-    "unknown_name": "its name leads nowhere",
-    "private_address": "its name leads to a private address",
-    "gone": "no longer wanted",
+    "refused": marked("refused by the mail server"),
+    "no_tls": marked("no safe connection"),
+    "not_let_in": marked("the mail server did not let us in"),
+    "unreachable": marked("nobody answered"),
+    "no_mail_server": marked("this platform sends no mail"),
+    "unknown_name": marked("its name leads nowhere"),
+    "private_address": marked("its name leads to a private address"),
+    "gone": marked("no longer wanted"),
 }
 
 
@@ -42,10 +43,10 @@ def save() -> ResponseReturnValue:
     try:
         url = notice_store.clean_url(typed, inside=post_config().goes_inside) if typed else ""
     except InvalidWebhook as wrong:
-        return notices_page(typed=typed, by_mail=by_mail, error=str(wrong)), 422
+        return notices_page(typed=typed, by_mail=by_mail, error=told(str(wrong))), 422
     with storage().database.session() as session:
         notice_store.save(session, storage().keys, me().id, by_mail=by_mail, webhook_url=url)
-    flash("Saved. It holds for every training that ends from now on.")
+    flash(gettext("Saved. It holds for every training that ends from now on."))
     return redirect(url_for("notices.show"))
 
 
@@ -61,7 +62,7 @@ def notices_page(typed: str | None = None, by_mail: bool | None = None, error: s
         webhook_url=kept_url if typed is None else typed,
         webhook=wanted.webhook,
         sends_mail=post_config().sends_mail,
-        latest=[(delivery, KINDS[delivery.kind], outcome(delivery)) for delivery in latest],
+        latest=[(delivery, gettext(KINDS[delivery.kind]), outcome(delivery)) for delivery in latest],
         error=error,
     )
 
@@ -69,8 +70,10 @@ def notices_page(typed: str | None = None, by_mail: bool | None = None, error: s
 def outcome(delivery: Delivery) -> str:
     """What became of it, in a few words."""
     if delivery.delivered_at is not None:
-        return "delivered"
+        return gettext("delivered")
     if delivery.error is None:
-        return "on its way"
-    reason = REASONS.get(delivery.error, delivery.error.replace("_", " "))
-    return f"{reason}; it is tried again" if delivery.due_at is not None else f"given up: {reason}"
+        return gettext("on its way")
+    reason = gettext(REASONS[delivery.error]) if delivery.error in REASONS else delivery.error.replace("_", " ")
+    if delivery.due_at is not None:
+        return gettext("%(reason)s; it is tried again", reason=reason)
+    return gettext("given up: %(reason)s", reason=reason)

@@ -7,6 +7,7 @@ from flask import Blueprint, flash, make_response, redirect, render_template, re
 from flask.typing import ResponseReturnValue
 
 from app.web.session import forget, post_config, storage
+from app.web.words import gettext, told
 from storage import deliveries, password_links
 from storage.errors import InvalidAccount
 from storage.models import User
@@ -44,13 +45,15 @@ def choose() -> ResponseReturnValue:
     try:
         changed = change(token)
     except InvalidAccount as wrong:
-        return render_template("password_new.html", user=user, token=token, error=str(wrong)), 422
+        return render_template("password_new.html", user=user, token=token, error=told(str(wrong))), 422
     if changed is None:
         return render_template("password_new.html", user=None), 404
     answer = forget(redirect(url_for("accounts.sign_in")))
     flash(
-        "Your password is changed. Every browser is signed out, and API keys, connected sign-ins and notices from "
-        "before are gone, since they might be somebody else's. Sign in with the new one."
+        gettext(
+            "Your password is changed. Every browser is signed out, and API keys, connected sign-ins and notices from "
+            "before are gone, since they might be somebody else's. Sign in with the new one."
+        )
     )
     return answer
 

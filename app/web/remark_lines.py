@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.intake.languages import name_of
 from app.intake.own_words import ATTRIBUTION, FORWARDED, FRONT_MATTER, NOTICE, QUOTE, SIGNATURE
-from app.web.formats import plural, preview
+from app.web import words
+from app.web.formats import preview
+from app.web.words import gettext, marked, ngettext
 from storage import samples
 from storage.keys import KeyStore
 from storage.models import Voice
@@ -17,12 +19,12 @@ from storage.remarks import Part, Remarks
 from storage.sample_rows import Sample
 
 KINDS = {
-    QUOTE: "quoted lines",
-    ATTRIBUTION: "who is quoted",
-    FORWARDED: "a forwarded or earlier message",
-    SIGNATURE: "a signature",
-    NOTICE: "a notice below",
-    FRONT_MATTER: "the file's own notes on top",
+    QUOTE: marked("quoted lines"),
+    ATTRIBUTION: marked("who is quoted"),
+    FORWARDED: marked("a forwarded or earlier message"),
+    SIGNATURE: marked("a signature"),
+    NOTICE: marked("a notice below"),
+    FRONT_MATTER: marked("the file's own notes on top"),
 }
 
 
@@ -52,26 +54,45 @@ def _lines(sample: Sample, others: Mapping[str, Sample], voice_id: str, doubts_o
     other = others.get(remarks.repeats or "")
     if other is not None:  # it may have been changed or deleted since
         url = url_for("samples.show", voice_id=voice_id, sample_id=other.id)
-        line = f"{remarks.share:.0%} of it stands in another piece too: "
-        lines.append(RemarkLine(line.replace("%", "\N{NO-BREAK SPACE}%"), url, preview(other.title, other.text)))
+        line = gettext(
+            "%(percent)s of it stands in another piece too:",
+            percent=f"{remarks.share:.0%}".replace("%", "\N{NO-BREAK SPACE}%"),
+        )
+        lines.append(RemarkLine(f"{line} ", url, preview(other.title, other.text)))
     if remarks.sender:
-        lines.append(RemarkLine(f"By {remarks.sender}, as the file has it. Use it only if that is you."))
+        lines.append(
+            RemarkLine(gettext("By %(sender)s, as the file has it. Use it only if that is you.", sender=remarks.sender))
+        )
     if remarks.language and remarks.expected:
         lines.append(RemarkLine(_language(remarks, remarks.language, remarks.expected)))
     return lines
 
 
 def _taken_out(parts: Sequence[Part]) -> str:
-    words: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for part in parts:
-        words[KINDS.get(part.kind, part.kind)] += part.num_words
-    told = ", ".join(f"{kind} ({plural(count, 'word')})" for kind, count in words.items())
-    return f"Taken out as not your own words: {told}. You can put it back."
+        counts[gettext(KINDS.get(part.kind, part.kind))] += part.num_words
+    parts_told = ", ".join(
+        ngettext("%(kind)s (%(num)s word)", "%(kind)s (%(num)s words)", count, kind=kind)
+        for kind, count in counts.items()
+    )
+    return gettext("Taken out as not your own words: %(parts)s. You can put it back.", parts=parts_told)
+
+
+def _name_of(code: str) -> str:
+    """A language by its name in the reader's."""
+    return words.current().locale.languages.get(code) or name_of(code)
 
 
 def _language(remarks: Remarks, language: str, expected: str) -> str:
     if remarks.expected_by == "base":
-        return (
-            f"Looks to be in {name_of(language)}. The base model reads {name_of(expected)} and learns little from it."
+        return gettext(
+            "Looks to be in %(language)s. The base model reads %(expected)s and learns little from it.",
+            language=_name_of(language),
+            expected=_name_of(expected),
         )
-    return f"Looks to be in {name_of(language)}, while most of your pieces are in {name_of(expected)}."
+    return gettext(
+        "Looks to be in %(language)s, while most of your pieces are in %(expected)s.",
+        language=_name_of(language),
+        expected=_name_of(expected),
+    )

@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 
 from app.intake.splitting import is_long, marked, suggested_parts, unmarked
 from app.web import remark_lines
-from app.web.formats import plural
 from app.web.session import me, sign_in_required, storage
+from app.web.words import gettext, ngettext, told
 from storage import sample_changes
 from storage import samples as sample_store
 from storage import voices as voice_store
@@ -41,8 +41,8 @@ def change(voice_id: str, sample_id: str) -> ResponseReturnValue:
             sample_changes.describe(session, *ours, sample_id, title=typed["title"], written_on=typed["written_on"])
             sample_id = sample_changes.change_text(session, *ours, sample_id, typed["text"])
     except (InvalidSample, LimitReached) as wrong:
-        return page_of(voice_id, sample_id, "sample_edit.html", typed=typed, error=str(wrong)), 422
-    flash("Kept. The next training goes by it.")
+        return page_of(voice_id, sample_id, "sample_edit.html", typed=typed, error=told(str(wrong))), 422
+    flash(gettext("Kept. The next training goes by it."))
     return to_sample(voice_id, sample_id)
 
 
@@ -55,7 +55,7 @@ def set_part(voice_id: str, sample_id: str) -> ResponseReturnValue:
             ours = (session, storage().keys, me().id, voice_id)
             sample_id = sample_changes.set_part(*ours, sample_id, number, out=out)
     except (InvalidSample, LimitReached) as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
     return to_sample(voice_id, sample_id)
 
 
@@ -74,8 +74,8 @@ def split(voice_id: str, sample_id: str) -> ResponseReturnValue:
             ours = (session, storage().keys, me().id, voice_id)
             made = sample_changes.split_sample(*ours, sample_id, unmarked(typed))
     except (InvalidSample, LimitReached) as wrong:
-        return page_of(voice_id, sample_id, "sample_split.html", typed=typed, error=str(wrong)), 422
-    flash(f"Split into {plural(len(made), 'piece')}.")
+        return page_of(voice_id, sample_id, "sample_split.html", typed=typed, error=told(str(wrong))), 422
+    flash(ngettext("Split into %(num)s piece.", "Split into %(num)s pieces.", len(made)))
     return redirect(url_for("intake.review", voice_id=voice_id))
 
 
@@ -87,9 +87,11 @@ def change_prompt(voice_id: str, sample_id: str) -> ResponseReturnValue:
         with storage().database.session() as session:
             sample_store.set_prompt(session, storage().keys, me().id, voice_id, sample_id, prompt)
     except InvalidSample as wrong:
-        return page_of(voice_id, sample_id, typed=prompt, prompt_error=str(wrong)), 422
+        return page_of(voice_id, sample_id, typed=prompt, prompt_error=told(str(wrong))), 422
     flash(
-        "Kept. The next training goes by it." if prompt.strip() else "The request is cleared, and none is made for it."
+        gettext("Kept. The next training goes by it.")
+        if prompt.strip()
+        else gettext("The request is cleared, and none is made for it.")
     )
     return to_sample(voice_id, sample_id)
 
@@ -109,7 +111,7 @@ def delete(voice_id: str, sample_id: str) -> ResponseReturnValue:
     """Delete one sample for good."""
     with storage().database.session() as session:
         sample_store.delete_sample(session, me().id, voice_id, sample_id)
-    flash("The sample is deleted. Versions trained with it stay until you train again or delete the voice.")
+    flash(gettext("The sample is deleted. Versions trained with it stay until you train again or delete the voice."))
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="samples"))
 
 

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
 from app.web.browser_names import browser_name
+from app.web.words import gettext
 from storage import prefixes, web_sessions
 from storage.models import User
 from storage.store import Storage
@@ -65,7 +66,7 @@ def sign_in_required() -> AnyResponse | None:
     if find_me() is not None:
         return None
     if request.method != "GET":
-        flash("You were signed out. Sign in, and do that once more.", "error")
+        flash(gettext("You were signed out. Sign in, and do that once more."), "error")
         return redirect(url_for("accounts.sign_in"))
     return redirect(url_for("accounts.sign_in", next=request.full_path.rstrip("?")))
 
@@ -74,7 +75,7 @@ def account_required() -> AnyResponse | None:
     """For `before_request` of what goes with an account of one's own: a guest is shown how to have one."""
     answer = sign_in_required()
     if answer is None and me().guest_until is not None:
-        flash("That goes with an account of your own. Keep this one first.")
+        flash(gettext("That goes with an account of your own. Keep this one first."))
         return redirect(url_for("guests.keep"))
     return answer
 

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from app.web import usage_chart
 from app.web.session import account_required, app_config, me, storage
+from app.web.words import gettext, marked, told
 from storage import api_keys, usage, voices
 from storage.errors import LimitReached
 
@@ -17,12 +18,12 @@ MAX_NAME_CHARS = 80
 USAGE_DAYS = 30
 USAGE_LINES = 60
 SCOPES = {  # scope -> what it lets a program do
-    "generate": "Write text with your voices",
-    "samples": "Add, change and delete voices, samples and files",
-    "tuning": "Train voices, and pause and stop trainings",
-    "read": "Look at everything here, your samples' text too",
+    "generate": marked("Write text with your voices"),
+    "samples": marked("Add, change and delete voices, samples and files"),
+    "tuning": marked("Train voices, and pause and stop trainings"),
+    "read": marked("Look at everything here, your samples' text too"),
 }
-NO_SCOPE = "Choose at least one thing that the key may do. No key was made."
+NO_SCOPE = marked("Choose at least one thing that the key may do. No key was made.")
 
 
 @settings.get("/account")
@@ -37,13 +38,13 @@ def create_key() -> ResponseReturnValue:
     name = request.form.get("name", "").strip()[:MAX_NAME_CHARS]
     chosen = [scope for scope in api_keys.SCOPES if scope in request.form.getlist("scope")]
     if not chosen:
-        return account_page(name=name, chosen=chosen, key_error=NO_SCOPE), 422
+        return account_page(name=name, chosen=chosen, key_error=gettext(NO_SCOPE)), 422
     try:
         with storage().database.session() as session:
-            key, secret = api_keys.create_key(session, me().id, name or "My key", chosen)
+            key, secret = api_keys.create_key(session, me().id, name or gettext("My key"), chosen)
             owned = voices.list_voices(session, me().id)
     except LimitReached as wrong:
-        return account_page(name=name, chosen=chosen, key_error=str(wrong)), 422
+        return account_page(name=name, chosen=chosen, key_error=told(str(wrong))), 422
     return render_template(
         "key.html",
         key=key,
@@ -59,7 +60,7 @@ def revoke_key(key_id: str) -> ResponseReturnValue:
     """Stop a key from working."""
     with storage().database.session() as session:
         api_keys.revoke_key(session, me().id, key_id, actor_id=me().id)
-    flash("The key is revoked: requests that carry it are refused from now on.")
+    flash(gettext("The key is revoked: requests that carry it are refused from now on."))
     return redirect(url_for("settings.account"))
 
 
@@ -84,7 +85,7 @@ def account_page(*, name: str = "", chosen: Sequence[str] = api_keys.SCOPES, **e
         chart=usage_chart.draw(usage.days_until_today(USAGE_DAYS), by_day),
         by_key=by_key,
         by_model=by_model,
-        key_names={key.id: key.name for key in keys} | {usage.PAGES: "the writing page"},
+        key_names={key.id: key.name for key in keys} | {usage.PAGES: gettext("the writing page")},
         voice_names=voice_names,
         **errors,
     )

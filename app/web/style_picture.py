@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.web.formats import figure
+from app.web.words import gettext, marked
 
 WRITERS = ("samples", "base", "voice")
 MARK_NAMES = {
-    ",": "comma",
-    ".": "full stop",
-    ";": "semicolon",
-    ":": "colon",
-    "!": "exclamation mark",
-    "?": "question mark",
-    "—": "dash",
-    "…": "ellipsis",
-    "(": "bracket",
-    '"': "quotation mark",
+    ",": marked("comma"),
+    ".": marked("full stop"),
+    ";": marked("semicolon"),
+    ":": marked("colon"),
+    "!": marked("exclamation mark"),
+    "?": marked("question mark"),
+    "—": marked("dash"),
+    "…": marked("ellipsis"),
+    "(": marked("bracket"),
+    '"': marked("quotation mark"),
 }
 MOST_WORDS = 10  # those in which the person differs most from the base model are shown at once
 _SMOOTHING = 0.5  # as in the distance between styles: a word that somebody happens not to use is no infinite difference
@@ -65,16 +66,20 @@ def picture_of(report: Mapping[str, Any]) -> StylePicture | None:
         return None
     words = sorted(_rows(known, "function_words_per_100"), key=_difference, reverse=True)
     drawn = (
-        Group("Sentences and words", "on average", _lengths(known)),
-        Group("Punctuation", "in 100 words", _rows(known, "punctuation_per_100", _mark)),
-        Group("Small words in which you differ most from the base model", "in 100 words", tuple(words[:MOST_WORDS])),
+        Group(gettext("Sentences and words"), gettext("on average"), _lengths(known)),
+        Group(gettext("Punctuation"), gettext("in 100 words"), _rows(known, "punctuation_per_100", _mark)),
         Group(
-            "How sentences begin",
-            "% of sentences (–: not among the five commonest)",
+            gettext("Small words in which you differ most from the base model"),
+            gettext("in 100 words"),
+            tuple(words[:MOST_WORDS]),
+        ),
+        Group(
+            gettext("How sentences begin"),
+            gettext("%% of sentences (–: not among the five commonest)"),
             _rows(known, "openings_pct", least=0.0),
         ),
     )
-    rest = Group("All other small words", "in 100 words", tuple(words[MOST_WORDS:]))
+    rest = Group(gettext("All other small words"), gettext("in 100 words"), tuple(words[MOST_WORDS:]))
     return StylePicture(
         groups=tuple(group for group in drawn if group.rows),
         rest=rest if rest.rows else None,
@@ -83,7 +88,7 @@ def picture_of(report: Mapping[str, Any]) -> StylePicture | None:
 
 
 def _lengths(styles: list[dict[str, Any]]) -> tuple[Row, ...]:
-    named = (("words in a sentence", "sentence_words"), ("letters in a word", "word_chars"))
+    named = ((gettext("words in a sentence"), "sentence_words"), (gettext("letters in a word"), "word_chars"))
     return tuple(_row(label, [figure(style, name) for style in styles]) for label, name in named)
 
 
@@ -104,7 +109,7 @@ def _row(label: str, values: list[float | None]) -> Row:
 
 
 def _mark(mark: str) -> str:
-    return MARK_NAMES.get(mark, mark)
+    return gettext(MARK_NAMES[mark]) if mark in MARK_NAMES else mark
 
 
 def _difference(row: Row) -> float:

@@ -27,6 +27,7 @@ from app.seats import MAX_EVENT_STREAMS, Seats
 from app.web import run_report
 from app.web.run_report import Mark, RunReport
 from app.web.session import me, sign_in_required, storage, token
+from app.web.words import gettext, told
 from storage import tuning_runs, voices, web_sessions
 from storage.errors import InvalidSample, LimitReached, NotFound
 from storage.store import Storage
@@ -53,11 +54,11 @@ def request_run(voice_id: str) -> ResponseReturnValue:
         with storage().database.session() as session:
             run, created = tuning_runs.request_run(session, user_id=me().id, voice_id=voice_id)
     except (InvalidSample, LimitReached) as wrong:
-        flash(str(wrong), "error")
+        flash(told(str(wrong)), "error")
         anchor = "samples" if isinstance(wrong, InvalidSample) else "voice"
         return redirect(url_for("voices.show", voice_id=voice_id, _anchor=anchor))
     if created and not enqueue_tuning(run.id):
-        flash("The queue is not answering just now. Your request is kept and starts when it does.")
+        flash(gettext("The queue is not answering just now. Your request is kept and starts when it does."))
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="voice"))
 
 
@@ -93,7 +94,7 @@ def resume(run_id: str) -> ResponseReturnValue:
     with storage().database.session() as session:
         run, queued = tuning_runs.resume_run(session, user_id=me().id, run_id=run_id, actor_id=me().id)
     if queued and not enqueue_tuning(run_id):
-        flash("The queue is not answering just now. Your training goes on when it does.")
+        flash(gettext("The queue is not answering just now. Your training goes on when it does."))
     return redirect(url_for("voices.show", voice_id=run.voice_id, _anchor="voice"))
 
 

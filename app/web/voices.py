@@ -6,11 +6,12 @@ from flask.typing import ResponseReturnValue
 
 from app.web import version_page, voice_page
 from app.web.session import find_me, me, sign_in_required, storage
+from app.web.words import gettext, marked, told
 from storage import voices as voice_store
 from storage.errors import Conflict, LimitReached
 
 voices = Blueprint("voices", __name__)
-DELETE_WORD = "delete"
+DELETE_WORD = marked("delete")
 MAX_NAME_CHARS = 80
 
 
@@ -48,11 +49,11 @@ def create() -> ResponseReturnValue:
     name = given_name()
     try:
         if not name:
-            return index_page(error="Give the voice a name first."), 422
+            return index_page(error=gettext("Give the voice a name first.")), 422
         with storage().database.session() as session:
             voice = voice_store.create_voice(session, me().id, name)
     except (Conflict, LimitReached) as wrong:
-        return index_page(error=str(wrong), typed=name), 422
+        return index_page(error=told(str(wrong)), typed=name), 422
     return redirect(url_for("voices.show", voice_id=voice.id))
 
 
@@ -79,12 +80,12 @@ def rename(voice_id: str) -> ResponseReturnValue:
     """Another name for the voice; nothing else changes."""
     name = given_name()
     if not name:
-        return settings_page(voice_id, name_error="Give the voice a name."), 422
+        return settings_page(voice_id, name_error=gettext("Give the voice a name.")), 422
     try:
         with storage().database.session() as session:
             voice_store.rename_voice(session, me().id, voice_id, name)
     except Conflict as wrong:
-        return settings_page(voice_id, name_error=str(wrong), typed=name), 422
+        return settings_page(voice_id, name_error=told(str(wrong)), typed=name), 422
     return redirect(url_for("voices.show", voice_id=voice_id))
 
 
@@ -92,13 +93,13 @@ def rename(voice_id: str) -> ResponseReturnValue:
 def delete(voice_id: str) -> ResponseReturnValue:
     """Delete the voice with all that is in it, once the word is typed."""
     word = request.form.get("word", "").strip().lower()
-    if word != DELETE_WORD:
-        error = f"Nothing was deleted. Type the word “{DELETE_WORD}” to go on."
+    if word not in (DELETE_WORD, gettext(DELETE_WORD).lower()):
+        error = gettext("Nothing was deleted. Type the word “%(word)s” to go on.", word=gettext(DELETE_WORD))
         return settings_page(voice_id, delete_error=error, word_typed=word), 422
     with storage().database.reading() as session:
         name = voice_store.get_voice(session, me().id, voice_id).name
     voice_store.delete_voice(storage(), me().id, voice_id)
-    flash(f"“{name}” is deleted, with its samples, versions and cached copies.")
+    flash(gettext("“%(voice)s” is deleted, with its samples, versions and cached copies.", voice=name))
     return redirect(url_for("voices.index"))
 
 
@@ -108,7 +109,11 @@ def use_version(voice_id: str) -> ResponseReturnValue:
     version = request.form.get("version", type=int)
     with storage().database.session() as session:
         voice_store.use_version(session, me().id, voice_id, version)
-    flash(f"Version {version} speaks from now on." if version else "The voice is off. Its versions are kept.")
+    flash(
+        gettext("Version %(version)s speaks from now on.", version=version)
+        if version
+        else gettext("The voice is off. Its versions are kept.")
+    )
     return redirect(url_for("voices.show", voice_id=voice_id, _anchor="voice"))
 
 

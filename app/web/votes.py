@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.web.formats import plural
+from app.web.formats import number
+from app.web.words import gettext, ngettext
 from storage.models import BlindTrial
 from storage.trials import Tally
 
@@ -29,40 +30,64 @@ def verdicts(tallies: Sequence[Tally]) -> tuple[Verdict, ...]:
 
 def revealed(trial: BlindTrial, tallies: Sequence[Tally]) -> str:
     """Who wrote which side of a trial that has just been decided, and what it and those like it come to."""
-    names = [f"version {trial.version}", _rival(trial.against)]
+    names = [_rival(trial.version), _rival(trial.against)]
     first, second = names if trial.version_first else reversed(names)
     like = [t for t in tallies if t.against == trial.against and t.own_strength == (trial.strength == 1)]
-    so_far = " ".join(f"So far: {count_of(tally)} {says_of(tally)}" for tally in like)
-    return f"Noted. The first was {first}, the second {second}. {so_far}"
+    noted = gettext("Noted. The first was %(first)s, the second %(second)s.", first=first, second=second)
+    so_far = (gettext("So far: %(count)s", count=f"{count_of(tally)} {says_of(tally)}") for tally in like)
+    return f"{noted} {' '.join(so_far)}"
 
 
 def rival_of(tally: Tally) -> str:
     """What the version was tried against."""
     rival = _rival(tally.against)
-    return rival if tally.own_strength else f"{rival}, at other strengths than 1"
+    return rival if tally.own_strength else gettext("%(rival)s, at other strengths than 1", rival=rival)
 
 
 def count_of(tally: Tally) -> str:
     """The numbers, all of them."""
     decided = tally.version + tally.other
     if not decided:
-        return f"{plural(tally.neither, 'trial')}, each without a difference."
-    without = f", {tally.neither:,} without a difference" if tally.neither else ""
-    rival = _rival(tally.against)
-    return f"{tally.version:,} for this version, {tally.other:,} for {rival}{without}."
+        return ngettext(
+            "%(num)s trial, each without a difference.", "%(num)s trials, each without a difference.", tally.neither
+        )
+    counts = {"mine": number(tally.version), "other": number(tally.other), "rival": _rival(tally.against)}
+    if not tally.neither:
+        return gettext("%(mine)s for this version, %(other)s for %(rival)s.", **counts)
+    return gettext(
+        "%(mine)s for this version, %(other)s for %(rival)s, %(neither)s without a difference.",
+        neither=number(tally.neither),
+        **counts,
+    )
 
 
 def says_of(tally: Tally) -> str:
     """How sure the numbers are, by the interval of a proportion at 95 %."""
     decided = tally.version + tally.other
     if decided < LEAST_DECIDED:
-        return f"Too few to say anything: {plural(LEAST_DECIDED - decided, 'more choice')} would be a beginning."
+        return ngettext(
+            "Too few to say anything: %(num)s more choice would be a beginning.",
+            "Too few to say anything: %(num)s more choices would be a beginning.",
+            LEAST_DECIDED - decided,
+        )
     low, high = interval(tally.version, decided)
-    range_ = f"between {100 * low:.0f} and {100 * high:.0f} in 100"
+    bounds = {"low": f"{100 * low:.0f}", "high": f"{100 * high:.0f}"}
     if low <= 0.5 <= high:
-        return f"Over many trials that may be anything {range_}, so it can still be chance."
-    chosen = "more" if low > 0.5 else "less"
-    return f"Over many trials that would be {range_}: you choose it {chosen} often than chance would."
+        return gettext(
+            "Over many trials that may be anything between %(low)s and %(high)s in 100, so it can still be chance.",
+            **bounds,
+        )
+    if low > 0.5:
+        return gettext(
+            "Over many trials that would be between %(low)s and %(high)s in 100: you choose it more often than chance "
+            "would.",
+            **bounds,
+        )
+    return gettext(
+        "Over many trials that would be between %(low)s and %(high)s in 100: you choose it less often than chance "
+        "would.",
+        **bounds,
+    )
 
 
 def interval(hits: int, count: int) -> tuple[float, float]:
@@ -74,4 +99,4 @@ def interval(hits: int, count: int) -> tuple[float, float]:
 
 
 def _rival(against: int | None) -> str:
-    return "the base model" if against is None else f"version {against}"
+    return gettext("the base model") if against is None else gettext("version %(version)s", version=against)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from app.web.words import figures, gettext, marked
+
 Task = Literal["continue", "rewrite", "brief"]
 TASKS: tuple[Task, ...] = get_args(Task)
-LENGTHS = {"short": 40, "medium": 120, "long": 300}  # tokens
+LENGTHS = {marked("short"): 40, marked("medium"): 120, marked("long"): 300}  # tokens
 DEFAULT_LENGTH = "medium"
 DEFAULT_TEMPERATURE = 0.8
 MAX_TEMPERATURE = 2.0
@@ -22,6 +24,17 @@ _BYTES_A_TOKEN = 2  # of text, at the least; English has three or four, so this 
 _REWRITTEN_TOKENS = (24, 400)
 _REWRITE = "Write this passage anew. Keep what it says, and answer with the passage alone.\n\n"
 _SPACE = re.compile(r"\s+")
+_TOO_LONG = {
+    "before": marked("The text before the cursor may hold %(most)s characters; this has %(given)s."),
+    "passage": marked("The passage may hold %(most)s characters; this has %(given)s."),
+    "brief": marked("The brief may hold %(most)s characters; this has %(given)s."),
+}
+BOUNDS = {
+    "temperature": marked("Temperature goes from %(least)s to %(most)s."),
+    "strength": marked("Strength goes from %(least)s to %(most)s."),
+    "drafts": marked("The number of drafts goes from %(least)s to %(most)s."),
+    "seed": marked("The seed goes from %(least)s to %(most)s."),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,10 @@ class Reach:
         """Why it can't be told what to write; empty where it can."""
         if self.takes_requests:
             return ""
-        return f"The base model {self.name} has no chat template: it goes on from a text and follows no brief."
+        return gettext(
+            "The base model %(model)s has no chat template: it goes on from a text and follows no brief.",
+            model=self.name,
+        )
 
     def at_most(self, max_tokens: int) -> int:
         """So many new tokens that half of the context is left to read."""
@@ -71,20 +87,20 @@ class Wish:
         """Read and check the form. Raises ValueError with a sentence for whoever filled it in."""
         task = next((known for known in TASKS if known == form.get("task", "continue")), None)
         if task is None:
-            raise ValueError("Ask for a continuation, a passage written anew, or a text from a brief.")
+            raise ValueError(gettext("Ask for a continuation, a passage written anew, or a text from a brief."))
         length = form.get("length", DEFAULT_LENGTH)
         if length not in LENGTHS:
-            raise ValueError("Choose short, medium or long.")
+            raise ValueError(gettext("Choose short, medium or long."))
         wish = cls(
             task=task,
-            before=_text(form, "before", "text before the cursor", MAX_TEXT_CHARS),
-            passage=_text(form, "passage", "passage", MAX_PASSAGE_CHARS),
-            brief=_text(form, "brief", "brief", MAX_BRIEF_CHARS).strip(),
+            before=_text(form, "before", MAX_TEXT_CHARS),
+            passage=_text(form, "passage", MAX_PASSAGE_CHARS),
+            brief=_text(form, "brief", MAX_BRIEF_CHARS).strip(),
             max_tokens=LENGTHS[length],
-            temperature=_number(form, "temperature", "Temperature", DEFAULT_TEMPERATURE, MAX_TEMPERATURE),
-            strength=_number(form, "strength", "Strength", DEFAULT_STRENGTH, MAX_STRENGTH),
-            count=int(_number(form, "drafts", "The number of drafts", 1, MAX_DRAFTS, least=1)),
-            seed=int(_number(form, "seed", "The seed", 0, 2**31)),
+            temperature=_number(form, "temperature", DEFAULT_TEMPERATURE, MAX_TEMPERATURE),
+            strength=_number(form, "strength", DEFAULT_STRENGTH, MAX_STRENGTH),
+            count=int(_number(form, "drafts", 1, MAX_DRAFTS, least=1)),
+            seed=int(_number(form, "seed", 0, 2**31)),
         )
         wish._require_something(reach)
         return wish
@@ -106,17 +122,19 @@ class Wish:
 
     def _require_something(self, reach: Reach) -> None:
         if self.task == "continue" and not self.before.strip():
-            raise ValueError("Write a few words to begin with.")
+            raise ValueError(gettext("Write a few words to begin with."))
         if self.task == "brief" and reach.why_no_brief:
             raise ValueError(reach.why_no_brief)
         if self.task == "brief" and not self.brief:
-            raise ValueError("Say in a sentence or two what the text should be.")
+            raise ValueError(gettext("Say in a sentence or two what the text should be."))
         if self.task == "rewrite" and not self.passage.strip():
-            raise ValueError("Select the words in your text that should be written anew.")
+            raise ValueError(gettext("Select the words in your text that should be written anew."))
         if self.task == "rewrite" and not reach.takes_requests and not self.before.strip():
             raise ValueError(
-                "This base model writes a passage anew from what stands before it, and nothing does: "
-                "select something further on."
+                gettext(
+                    "This base model writes a passage anew from what stands before it, and nothing does: select "
+                    "something further on."
+                )
             )
 
     def _in_words(self, reach: Reach) -> str:
@@ -141,18 +159,18 @@ def tail(text: str, num_tokens: int) -> str:
     return kept[space.end() :] if space and space.end() < len(kept) else kept
 
 
-def _text(form: Mapping[str, str], name: str, called: str, most: int) -> str:
+def _text(form: Mapping[str, str], name: str, most: int) -> str:
     given = form.get(name, "").replace("\r\n", "\n")
     if len(given) > most:
-        raise ValueError(f"The {called} may hold {most:,} characters; this has {len(given):,}.")
+        raise ValueError(gettext(_TOO_LONG[name], most=figures(f"{most:,}"), given=figures(f"{len(given):,}")))
     return given
 
 
-def _number(form: Mapping[str, str], name: str, called: str, default: float, most: float, *, least: float = 0) -> float:
+def _number(form: Mapping[str, str], name: str, default: float, most: float, *, least: float = 0) -> float:
     try:
         given = float(form.get(name, "") or default)
     except ValueError:
         given = -1.0
     if not least <= given <= most:
-        raise ValueError(f"{called} goes from {least:g} to {most:g}.")
+        raise ValueError(gettext(BOUNDS[name], least=figures(f"{least:g}"), most=figures(f"{most:g}")))
     return given

@@ -11,9 +11,10 @@ from flask.typing import ResponseReturnValue
 from app import auth
 from app.web import columns, drafts, gateway, votes, word_changes
 from app.web.columns import Column, NoBaseModel, Writer
-from app.web.formats import plural
+from app.web.formats import number
 from app.web.session import find_me, me, sign_in_required, storage, token, warm_up
 from app.web.wishes import (
+    BOUNDS,
     DEFAULT_LENGTH,
     DEFAULT_STRENGTH,
     DEFAULT_TEMPERATURE,
@@ -24,6 +25,7 @@ from app.web.wishes import (
     Reach,
     Wish,
 )
+from app.web.words import gettext, marked, ngettext, told
 from storage import base_models, samples, trials, voices
 from storage.errors import InvalidSample, LimitReached
 from storage.trials import SIDES
@@ -32,14 +34,16 @@ write = Blueprint("write", __name__)
 FOR_SCRIPTS = ("write.stream", "write.begin_trial", "write.choose", "write.show_changes")
 MAX_COMPARED_CHARS = 8_000
 LEAST_OWN_SHARE = 0.5  # of a text's words, for it to be called its writer's own
-NOT_STARTED = "The base model has not started yet. Try again in a minute."
+NOT_STARTED = marked("The base model has not started yet. Try again in a minute.")
 
 
 @write.before_request
 def guard() -> ResponseReturnValue | None:
     """Signed-in people only; the script is told so in a way that it can show without losing the text."""
     if find_me() is None and request.endpoint in FOR_SCRIPTS:
-        return gateway.refusal(401, "You were signed out. Sign in again in another tab; your text is still here.")
+        return gateway.refusal(
+            401, gettext("You were signed out. Sign in again in another tab; your text is still here.")
+        )
     return sign_in_required()
 
 
@@ -66,9 +70,9 @@ def compose(voice_id: str) -> ResponseReturnValue:
         wish = Wish.from_form({**request.form, "before": text}, reach)
         made = {column: whole_drafts(wish, reach, writer) for column, writer in writers.items()}
     except NoBaseModel:
-        return page_of(voice_id, error=NOT_STARTED), 503
+        return page_of(voice_id, error=gettext(NOT_STARTED)), 503
     except ValueError as wrong:
-        return page_of(voice_id, error=str(wrong)), 422
+        return page_of(voice_id, error=told(str(wrong))), 422
     return page_of(voice_id, made=made)
 
 
@@ -78,8 +82,14 @@ def keep(voice_id: str) -> ResponseReturnValue:
     text = typed("text")
     shares = word_changes.shares(text, request.form.getlist("accepted"))
     if shares.own < LEAST_OWN_SHARE * shares.words:
-        said = f"Not kept: of {plural(shares.words, 'word')}, {shares.drafted:,} stand as the model wrote them. "
-        said += "A sample should be your writing: reword a good part, at least half, then keep it."
+        said = ngettext(
+            "Not kept: of %(num)s word, %(drafted)s stand as the model wrote them. A sample should be your writing: "
+            "reword a good part, at least half, then keep it.",
+            "Not kept: of %(num)s words, %(drafted)s stand as the model wrote them. A sample should be your writing: "
+            "reword a good part, at least half, then keep it.",
+            shares.words,
+            drafted=number(shares.drafted),
+        )
         return page_of(voice_id, keep_error=said), 422
     try:
         with storage().database.session() as session:
@@ -92,9 +102,14 @@ def keep(voice_id: str) -> ResponseReturnValue:
                 title=request.form.get("title", "").strip() or None,
             )
     except (InvalidSample, LimitReached) as wrong:
-        return page_of(voice_id, keep_error=str(wrong)), 422
-    said = f"Kept as a sample of {plural(shares.words, 'word')}, {shares.own:,} of them yours. "
-    return page_of(voice_id, kept=said + "The next training learns from it.")
+        return page_of(voice_id, keep_error=told(str(wrong))), 422
+    said = ngettext(
+        "Kept as a sample of %(num)s word, %(own)s of them yours. The next training learns from it.",
+        "Kept as a sample of %(num)s words, %(own)s of them yours. The next training learns from it.",
+        shares.words,
+        own=number(shares.own),
+    )
+    return page_of(voice_id, kept=said)
 
 
 @write.post("/write/stream")
@@ -102,14 +117,14 @@ def stream() -> ResponseReturnValue:
     """One column, as it is written."""
     column = next((known for known in columns.COLUMNS if known == request.form.get("column")), None)
     if column is None:
-        return gateway.refusal(400, "Ask for the column mine, other, first or second.")
+        return gateway.refusal(400, gettext("Ask for the column mine, other, first or second."))
     try:
         reach, writer = asked_of(column)
         wish = Wish.from_form(request.form, reach)
     except NoBaseModel:
-        return gateway.refusal(503, NOT_STARTED)
+        return gateway.refusal(503, gettext(NOT_STARTED))
     except ValueError as wrong:
-        return gateway.refusal(400, str(wrong))
+        return gateway.refusal(400, told(str(wrong)))
     return drafts.retold(ask(wish, reach, writer, stream=True), blind=writer.blind)
 
 
@@ -119,7 +134,7 @@ def begin_trial() -> ResponseReturnValue:
     voice_id = request.form.get("voice_id", "")
     strength = request.form.get("strength", DEFAULT_STRENGTH, type=float)
     if not 0 <= strength <= MAX_STRENGTH:
-        return gateway.refusal(400, f"Strength goes from 0 to {MAX_STRENGTH:g}.")
+        return gateway.refusal(400, gettext(BOUNDS["strength"], least=0, most=f"{MAX_STRENGTH:g}"))
     with storage().database.session() as session:
         voice = voices.get_voice(session, me().id, voice_id)
         against = columns.against_of(session, voice, request.form.get("against", ""))
@@ -132,7 +147,7 @@ def choose(trial_id: str) -> ResponseReturnValue:
     """Note which side was chosen, and only then say who wrote which."""
     side = next((known for known in SIDES if known == request.form.get("side")), None)
     if side is None and request.form.get("side") != "neither":
-        return gateway.refusal(400, "Choose the first, the second, or neither.")
+        return gateway.refusal(400, gettext("Choose the first, the second, or neither."))
     with storage().database.session() as session:
         trial = trials.choose(session, me().id, trial_id, side)
         counted = trials.tallies(session, me().id, trial.voice_id, trial.version)
@@ -152,7 +167,9 @@ def show_changes() -> ResponseReturnValue:
     """What a draft would change in a passage, word by word."""
     old, new = typed("old"), typed("new")
     if max(len(old), len(new)) > MAX_COMPARED_CHARS:
-        return gateway.refusal(400, f"Passages of up to {MAX_COMPARED_CHARS:,} characters can be compared.")
+        return gateway.refusal(
+            400, gettext("Passages of up to %(most)s characters can be compared.", most=number(MAX_COMPARED_CHARS))
+        )
     return render_template("_changes.html", changes=word_changes.changes(old, new))
 
 

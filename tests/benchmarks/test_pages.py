@@ -32,6 +32,7 @@ def test_a_first_visit_takes_all_that_the_page_refers_to(storage: Storage) -> No
     assert names == {
         "style.css",
         "times.js",
+        "words.js",
         "samples.js",
         "icon.svg",
         *_vendored("htmx-2"),

@@ -45,7 +45,16 @@ class Sight:
 
 
 class Onlooker(Protocol):
-    """Who looks at pages."""
+    """Who looks at pages: in which looks, in which language, and from which folder of catalogues."""
+
+    @property
+    def looks(self) -> Sequence[Look]: ...
+
+    @property
+    def language(self) -> str: ...
+
+    @property
+    def translations(self) -> str: ...
 
     def passed(self, endpoint: str) -> None:
         """On the way there, a page of this endpoint was opened."""
@@ -72,9 +81,10 @@ class Album:
         looks: Sequence[Look] = LOOKS,
     ) -> None:
         """One page in every look, after `act`, which is done once for each width."""
+        wanted = [look for look in looks if look in self.onlooker.looks]
         with self._signed_in(person) as page:
             complaints = complaints_of(page)
-            for width, of_this_width in groupby(looks, key=lambda look: look[0]["width"]):
+            for width, of_this_width in groupby(wanted, key=lambda look: look[0]["width"]):
                 sizes, schemes = zip(*of_this_width, strict=True)
                 page.set_viewport_size(sizes[0])
                 page.emulate_media(color_scheme=schemes[0])
@@ -82,6 +92,7 @@ class Album:
                 self._pass(path)
                 if act:
                     act(page)
+                    page.wait_for_load_state()  # what was clicked may lead on
                     self._pass(page.url)
                 for scheme in schemes:
                     page.emulate_media(color_scheme=scheme)
@@ -89,7 +100,7 @@ class Album:
 
     @contextmanager
     def _signed_in(self, person: Person | None) -> Iterator[Page]:
-        context = self.browser.new_context(base_url=self.url, reduced_motion="reduce")
+        context = self.browser.new_context(base_url=self.url, reduced_motion="reduce", locale=self.onlooker.language)
         page = context.new_page()
         if person:
             let_in(page, person, self.url)
@@ -110,6 +121,9 @@ class Camera:
     """Puts a picture of each sight into a folder."""
 
     folder: Path
+    looks: Sequence[Look] = LOOKS
+    language: str = "en-US"
+    translations: str = ""
 
     def passed(self, endpoint: str) -> None:
         """Nothing to take there."""

@@ -127,7 +127,7 @@ def take_all(onlooker: Onlooker, browser: Browser) -> None:
     """Every page of the console."""
     with running_valkey() as servers, empty_storage(servers.cache_url) as storage:
         os.environ["IDIOLECT_BROKER_URL"] = servers.broker_url  # read at the queue's first use
-        app = create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
+        app = create_app(AppConfig(api_url="http://127.0.0.1:1", translations=onlooker.translations), storage)
         with console_states.ago(24 * 13):
             chief = join(app, storage, "chief@example.org", role="admin")
         with listening(app) as url:

@@ -1,11 +1,12 @@
 """Examiner: an onlooker who finds fault with pages. Asks axe-core whether everybody can use them (WCAG 2.2 AA), the
 browser whether they complained, and whether they fit their window."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from tests.end_to_end.album import Sight
+from tests.end_to_end.album import LOOKS, Look, Sight
 from tests.end_to_end.browsing import overflow
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -26,6 +27,9 @@ class Examiner:
     barriers: list[str] = field(default_factory=list)
     complaints: dict[str, list[str]] = field(default_factory=dict)
     too_wide: list[str] = field(default_factory=list)
+    looks: Sequence[Look] = LOOKS
+    language: str = "en-US"
+    translations: str = ""
 
     def passed(self, endpoint: str) -> None:
         """A page of this endpoint was opened."""

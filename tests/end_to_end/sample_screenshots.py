@@ -40,14 +40,14 @@ def files() -> list[FilePayload]:
 
 def choose(page: Page) -> None:
     """Files, not yet sent."""
-    page.get_by_label("Files (").set_input_files(files())
+    page.locator("#files").set_input_files(files())
     page.get_by_role("group", name="Found in your mailbox").wait_for()
 
 
 def send(page: Page) -> None:
     """The same, sent."""
     choose(page)
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#sample-form").get_by_role("button", name="Add").click()
     page.get_by_role("alert").wait_for()
 
 
@@ -64,10 +64,8 @@ def open_ladder(page: Page) -> None:
 def ask_nobody(page: Page) -> None:
     """A mailbox with no letter of the person's."""
     box = mailbox(letter(SAMPLE_TEXTS[2], "bob@example.org"), letter(SAMPLE_TEXTS[3], "eve@example.org"))
-    page.get_by_label("Files (").set_input_files(
-        {"name": "All Mail.mbox", "mimeType": "application/mbox", "buffer": box}
-    )
-    page.get_by_role("button", name="Add", exact=True).click()
+    page.locator("#files").set_input_files({"name": "All Mail.mbox", "mimeType": "application/mbox", "buffer": box})
+    page.locator("#sample-form").get_by_role("button", name="Add").click()
     page.get_by_role("alert").wait_for()
 
 
@@ -79,7 +77,7 @@ def take_all(onlooker: Onlooker, browser: Browser) -> None:
                 session, fingerprint="f" * 64, name="small", num_parameters=1, context_length=256,
                 probe={"languages": ["en"]},
             )  # fmt: skip
-        app = create_app(AppConfig(api_url="http://127.0.0.1:1"), storage)
+        app = create_app(AppConfig(api_url="http://127.0.0.1:1", translations=onlooker.translations), storage)
         with listening(app) as url:
             album = Album(onlooker, browser, app, url)
             new = join(app, storage, "new@example.org")

@@ -19,6 +19,7 @@ NO_PAGES = {
     "static": "files",
     "admin.static": "files",
     "healthz": "for machines",
+    "words": "a script",
     "gateway.relay": "the API, whose only page is /v1/docs",
     "admin.audit.export": "a file",
     "identity.leave": "leads to the sign-in service",

@@ -1,6 +1,7 @@
 // A button with data-copy="#id" copies that element's text and says so. Those of class js-only appear with this script.
 (function () {
   "use strict";
+  const { gettext } = window.words;
   const SAID_MS = 2000;
 
   async function copy(button) {
@@ -8,10 +9,10 @@
     const before = button.textContent;
     try {
       await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
+      button.textContent = gettext("Copied");
     } catch {
       getSelection().selectAllChildren(document.querySelector(button.dataset.copy));
-      button.textContent = "Selected: press Ctrl+C";
+      button.textContent = gettext("Selected: press Ctrl+C");
     }
     setTimeout(() => { button.textContent = before; }, SAID_MS);
   }

@@ -2,6 +2,7 @@
 // mailbox whose it is: who wrote in it is read here, so that the question comes before anything is sent.
 (function () {
   "use strict";
+  const { gettext, ngettext } = window.words;
   const form = document.getElementById("sample-form");
   const input = document.getElementById("files");
   const chosen = document.getElementById("chosen");
@@ -15,15 +16,15 @@
 
   function said(files) {
     const names = files.slice(0, NAMED).map((file) => file.name).join(", ");
-    const more = files.length > NAMED ? " and " + (files.length - NAMED) + " more" : "";
-    return "Ready to add: " + names + more;
+    if (files.length <= NAMED) return gettext("Ready to add: %(files)s", { files: names });
+    return gettext("Ready to add: %(files)s and %(number)s more", { files: names, number: files.length - NAMED });
   }
 
   function tell() {
     const files = Array.from(input.files);
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
     const tooMuch = bytes > mostBytes;
-    chosen.textContent = !files.length ? "" : tooMuch ? said(files) + ". That is too much at once: choose fewer." : said(files);
+    chosen.textContent = !files.length ? "" : tooMuch ? gettext("%(files)s. That is too much at once: choose fewer.", { files: said(files) }) : said(files);
     chosen.classList.toggle("field-error", tooMuch);
     askWhose(files);
   }
@@ -69,7 +70,7 @@
     box.name = "addresses";
     box.value = address;
     box.checked = known.includes(address);
-    label.append(box, address + " (" + count + (count === 1 ? " message)" : " messages)"));
+    label.append(box, ngettext("%(address)s (%(num)s message)", "%(address)s (%(num)s messages)", count, { address }));
     return label;
   }
 
@@ -87,7 +88,7 @@
   });
   form.addEventListener("submit", () => {
     if (!input.files.length) return;
-    chosen.textContent = "Sending and reading " + (input.files.length === 1 ? "the file" : "the files") + " …";
+    chosen.textContent = ngettext("Sending and reading the file …", "Sending and reading the files …", input.files.length);
     form.querySelector("button[type=submit]").disabled = true;
   });
   window.addEventListener("pageshow", () => (form.querySelector("button[type=submit]").disabled = false));

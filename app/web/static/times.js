@@ -3,11 +3,12 @@
   "use strict";
   const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  const today = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(0, "day");
   const dayAndYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 
   function said(moment) {
     const now = new Date();
-    if (moment.toDateString() === now.toDateString()) return "today " + clock.format(moment);
+    if (moment.toDateString() === now.toDateString()) return today + " " + clock.format(moment);
     const sameYear = moment.getFullYear() === now.getFullYear();
     return (sameYear ? day : dayAndYear).format(moment) + ", " + clock.format(moment);
   }

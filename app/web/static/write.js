@@ -3,12 +3,12 @@
 // read here. In a blind trial the columns are only the first and the second: the server alone knows who wrote which.
 (function () {
   "use strict";
+  const { gettext } = window.words;
   const SEEDS = 2 ** 31;
   const LEAD_CHARS = 90;
   const SAID_MS = 2000;
-  const KEPT = " What came is kept.";
-  const LOST = "The connection was lost here." + KEPT;
-  const NOTHING_CAME = "The connection was lost before anything came. Your text is still here.";
+  const LOST = gettext("The connection was lost here. What came is kept.");
+  const NOTHING_CAME = gettext("The connection was lost before anything came. Your text is still here.");
   const byId = (id) => document.getElementById(id);
   const form = byId("write-form");
   const text = byId("text");
@@ -39,7 +39,7 @@
     try {
       return (await response.json()).error.message;
     } catch {
-      return "That did not work (HTTP " + response.status + "). Reload the page and try again.";
+      return gettext("That did not work (HTTP %(status)s). Reload the page and try again.", { status: response.status });
     }
   }
 
@@ -113,14 +113,14 @@
     const signal = abort.signal;
     for (const button of tasks) button.disabled = true;
     stop.hidden = false;
-    status.textContent = "Writing …";
-    let said = "Done.";
+    status.textContent = gettext("Writing …");
+    let said = gettext("Done.");
     try {
       await work(signal);
     } catch (error) {
       said = error instanceof Refused ? error.message : NOTHING_CAME;
     }
-    status.textContent = signal.aborted ? "Stopped." : said;
+    status.textContent = signal.aborted ? gettext("Stopped.") : said;
     for (const button of tasks) button.disabled = false;
     if (document.activeElement === stop || document.activeElement === document.body) tasks[0].focus({ preventScroll: true });
     stop.hidden = true;
@@ -141,9 +141,9 @@
       if (!done) throw new TypeError("cut off");
       sign(place, done);
     } catch (error) {
-      if (signal.aborted) place.querySelector(".made-with").textContent = "Stopped.";
+      if (signal.aborted) place.querySelector(".made-with").textContent = gettext("Stopped.");
       else if (!drafts.some((draft) => draft.text)) problem.textContent = error instanceof Refused ? error.message : NOTHING_CAME;
-      for (const draft of drafts) if (!signal.aborted && !draft.ended) draft.cutOff(error instanceof Refused ? error.message + KEPT : LOST);
+      for (const draft of drafts) if (!signal.aborted && !draft.ended) draft.cutOff(error instanceof Refused ? gettext("%(sentence)s What came is kept.", { sentence: error.message }) : LOST);
     } finally {
       place.classList.remove("streaming");
       for (const draft of drafts) await draft.finish();
@@ -166,8 +166,8 @@
 
   function dress(blindly) {
     for (const place of places) {
-      if (blindly) title(place, place.dataset.place === "first" ? "The first" : "The second", "");
-      else if (place.dataset.writer === "mine") title(place, "In your voice", "mine");
+      if (blindly) title(place, place.dataset.place === "first" ? gettext("The first") : gettext("The second"), "");
+      else if (place.dataset.writer === "mine") title(place, gettext("In your voice"), "mine");
       else if (against) title(place, against.selectedOptions[0].dataset.title || "", against.value === "base" ? "base" : "other");
       if (against && place.dataset.writer !== "mine") place.hidden = !blindly && against.value === "none";
     }
@@ -181,12 +181,17 @@
   function sign(place, done) {
     const made = place.querySelector(".made-with");
     if (trial) made.textContent = "";
-    else if (done.version === null) made.textContent = "Made with " + form.dataset.base + ".";
-    else {
-      const strength = done.strength === null || done.strength === 1 ? "" : ", strength " + done.strength;
-      const bare = done.strength === 0 ? ": that is what the base model writes" : "";
-      made.textContent = "Made with " + form.dataset.voice + ", version " + done.version + strength + bare + ".";
-    }
+    else made.textContent = done.version === null ? byBase(form.dataset.base) : byVoice({ voice: form.dataset.voice, ...done });
+  }
+
+  function byBase(model) {
+    return model ? gettext("Made with the base model %(model)s.", { model }) : gettext("Made with the base model.");
+  }
+
+  function byVoice(made) {
+    if (made.strength === null || made.strength === 1) return gettext("Made with your voice “%(voice)s”, version %(version)s.", made);
+    if (made.strength) return gettext("Made with your voice “%(voice)s”, version %(version)s, strength %(strength)s.", made);
+    return gettext("Made with your voice “%(voice)s”, version %(version)s, strength 0: that is what the base model writes.", made);
   }
 
   // one draft
@@ -197,9 +202,9 @@
     const button = (act) => card.querySelector("[data-act='" + act + "']");
     const area = card.querySelector("textarea");
     const lead = wish.task === "continue" ? round.wish.before.slice(-LEAD_CHARS) : "";
-    card.setAttribute("aria-label", "Draft " + (index + 1));
+    card.setAttribute("aria-label", gettext("Draft %(number)s", { number: index + 1 }));
     part("lead").textContent = lead.length === LEAD_CHARS ? "… " + lead.slice(lead.search(/\s/) + 1) : lead;
-    if (wish.task === "rewrite") button("accept").textContent = "Put it in place";
+    if (wish.task === "rewrite") button("accept").textContent = gettext("Put it in place");
     place.querySelector(".drafts").append(card);
 
     const draft = {
@@ -214,13 +219,13 @@
         if (!draft.text) return;
         part("cut").textContent = why;
         part("cut").hidden = false;
-        button("more").textContent = "Go on from here";
+        button("more").textContent = gettext("Go on from here");
       },
       async finish() {
         part("draft-actions").hidden = false;
         for (const act of ["accept", "edit", "copy"]) button(act).hidden = !draft.text;
         if (!area.hidden) button("edit").hidden = button("more").hidden = true;
-        button("more").textContent = part("cut").hidden ? (draft.text ? "Go on" : "Try again") : "Go on from here";
+        button("more").textContent = part("cut").hidden ? (draft.text ? gettext("Go on") : gettext("Try again")) : gettext("Go on from here");
         if (wish.task === "rewrite" && draft.text) await compare();
       },
     };
@@ -269,12 +274,12 @@
         mark.remove();
         return true;
       };
-      status.textContent = there || wish.task === "brief" ? "Put into your text." : "Your text has changed there since: put where the cursor is.";
+      status.textContent = there || wish.task === "brief" ? gettext("Put into your text.") : gettext("Your text has changed there since: put where the cursor is.");
       text.focus();
     }
 
     button("undo").onclick = () => {
-      status.textContent = round.takeOut() ? "Taken out again." : "Your text has changed since: take it out by hand.";
+      status.textContent = round.takeOut() ? gettext("Taken out again.") : gettext("Your text has changed since: take it out by hand.");
       button("accept").focus();
     };
     button("accept").onclick = accept;
@@ -294,12 +299,12 @@
     button("copy").onclick = async () => {
       try {
         await navigator.clipboard.writeText(area.hidden ? draft.text : area.value);
-        button("copy").textContent = "Copied";
+        button("copy").textContent = gettext("Copied");
       } catch {
         getSelection().selectAllChildren(part("output"));
-        button("copy").textContent = "Selected: press Ctrl+C";
+        button("copy").textContent = gettext("Selected: press Ctrl+C");
       }
-      setTimeout(() => { button("copy").textContent = "Copy"; }, SAID_MS);
+      setTimeout(() => { button("copy").textContent = gettext("Copy"); }, SAID_MS);
     };
     return draft;
   }
@@ -314,7 +319,7 @@
     try {
       answer = await (await asked(form.dataset.trials + "/" + decided + "/choice", { side })).json();
     } catch (error) {
-      byId("choice-said").textContent = error instanceof Refused ? error.message : "The connection was lost. Choose once more.";
+      byId("choice-said").textContent = error instanceof Refused ? error.message : gettext("The connection was lost. Choose once more.");
       choice.hidden = false;
       return;
     }
@@ -341,7 +346,7 @@
     }
     const there = byId("keep-said");
     if (said) there.replaceChildren(...said.childNodes);
-    else there.textContent = "That did not work, and nothing was kept. Your text is still here: try again.";
+    else there.textContent = gettext("That did not work, and nothing was kept. Your text is still here: try again.");
   }
 
   // wiring

@@ -80,9 +80,11 @@ def test_leaving_the_page_closes_the_answer() -> None:
     assert left == [True]
 
 
-def test_a_refusal_stays_as_it_is() -> None:
-    refused = Response("{}", status=409)
+@pytest.mark.parametrize("said", ["{}", "[]", "<h1>Bad gateway</h1>", '{"error": {"message": "Nobody knows this."}}'])
+def test_a_refusal_stays_as_it_is(said: str) -> None:
+    refused = Response(said, status=409)
     assert retold(refused, blind=False) is refused
+    assert refused.get_data(as_text=True) == said
 
 
 def test_an_answer_that_is_not_streamed_is_its_texts() -> None:
