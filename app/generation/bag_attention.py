@@ -19,7 +19,7 @@ CHUNK = 64
 class Tables:
     """The sizes of buffers that Bags point into.
 
-    keys: [rows, heads, chunks, width, CHUNK]; values: [rows, heads, positions, their own width].
+    keys: [rows, chunks, heads, width, CHUNK]; values: [rows, heads, positions, their own width].
     """
 
     heads: int
@@ -30,13 +30,14 @@ class Tables:
     @classmethod
     def of(cls, key: Tensor, value: Tensor) -> "Tables":
         """Their sizes."""
-        return cls(heads=key.shape[1], chunks=key.shape[2], width=key.shape[3], positions=value.shape[2])
+        return cls(heads=key.shape[2], chunks=key.shape[1], width=key.shape[3], positions=value.shape[2])
 
 
 class Bags:
     """What the new tokens of some rows see.
 
-    rows: [n] of the cache; lengths: [n], positions that each one's new token sees.
+    rows: [n] of the cache, best in rising order, as they lie in memory; lengths: [n], positions that each one's new
+    token sees.
     """
 
     def __init__(self, rows: Tensor, lengths: Tensor) -> None:
@@ -44,42 +45,50 @@ class Bags:
         self._lengths = lengths
         self._chunks = (lengths + CHUNK - 1) // CHUNK
         self._most = int(self._chunks.max())
-        columns = torch.arange(self._most * CHUNK, device=rows.device)
-        self._hidden = (columns >= lengths[:, None])[:, None]  # [n, 1, columns]
         self._pointers: dict[Tables, Pointers] = {}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """[n, heads, head_dim] queries -> the same of answers."""
         tables = Tables.of(key, value)
-        at = self._pointers.get(tables) or self._pointers.setdefault(tables, self._point(tables))
+        at = self._pointers.get(tables) or self._pointers.setdefault(tables, self._point(tables, query.dtype))
         count, heads, _ = query.shape
         asked = (query * scale).index_select(0, at.row_of_chunk).view(-1)
         found = embedding_bag(at.keys, key.view(-1, CHUNK), at.key_bags, mode="sum", per_sample_weights=asked)
-        scores = found.new_empty(count * heads * self._most, CHUNK).index_copy_(0, at.place_of_chunk, found)
-        scores = scores.view(count, heads, -1).masked_fill_(self._hidden, torch.finfo(scores.dtype).min)
-        weights = torch.softmax(scores, dim=-1).view(-1).index_select(0, at.weights)
+        found.view(-1, heads, CHUNK).add_(at.hidden)
+        at.scores.index_copy_(0, at.place_of_chunk, found)
+        weights = torch.softmax(at.scores.view(count * heads, -1), dim=-1).view(-1).index_select(0, at.weights)
         answers = embedding_bag(
             at.values, value.view(-1, value.shape[3]), at.value_bags, mode="sum", per_sample_weights=weights
         )
         return answers.view(count, heads, -1)
 
-    def _point(self, tables: Tables) -> "Pointers":
-        heads = torch.arange(tables.heads, device=self._rows.device)
+    def _point(self, tables: Tables, dtype: torch.dtype) -> "Pointers":
+        rows, lengths, heads = self._rows.int()[:, None], self._lengths[:, None], tables.heads
+        head = torch.arange(heads, dtype=torch.int32, device=rows.device)
         row, chunk = _ragged(self._chunks)
-        chunks = (self._rows[row, None] * tables.heads + heads) * tables.chunks + chunk[:, None]  # [chunks, heads]
-        places = (row[:, None] * tables.heads + heads) * self._most + chunk[:, None]
-        keys = chunks.view(-1, 1) * tables.width + torch.arange(tables.width, device=self._rows.device)
-        bag, position = _ragged(self._lengths.repeat_interleave(tables.heads))
-        first_value = ((self._rows[:, None] * tables.heads + heads) * tables.positions).view(-1)
-        ends = self._lengths.repeat_interleave(tables.heads).cumsum(0)
+        of_chunk = torch.arange(CHUNK, device=rows.device) + CHUNK * chunk[:, None]
+        hidden = torch.zeros(of_chunk.shape, dtype=dtype, device=rows.device)
+        lowest = torch.finfo(dtype).min
+        bag = torch.arange(len(rows), dtype=torch.int32, device=rows.device)[:, None] * heads + head  # [n, heads]
+        keys = (((rows[row] * tables.chunks + chunk[:, None].int()) * heads + head)[..., None] * tables.width).view(
+            -1, 1
+        )
+        sizes = lengths.expand(-1, heads).reshape(-1)
+        begins = (sizes.cumsum(0) - sizes).int()
+        scores = torch.full((bag.numel() * self._most, CHUNK), lowest, dtype=dtype, device=rows.device)
+        count = torch.arange(int(begins[-1] + sizes[-1]), dtype=torch.int32, device=rows.device)
+        in_scores = bag.view(-1) * (self._most * CHUNK) - begins
+        in_values = ((rows * heads + head) * tables.positions).view(-1) - begins
         return Pointers(
             row_of_chunk=row,
-            place_of_chunk=places.view(-1),
-            keys=keys.view(-1).int(),
-            key_bags=torch.arange(0, keys.numel(), tables.width, device=self._rows.device).int(),
-            weights=bag * (self._most * CHUNK) + position,
-            values=(first_value[bag] + position).int(),
-            value_bags=torch.cat([ends.new_zeros(1), ends[:-1]]).int(),
+            hidden=hidden.masked_fill_(of_chunk >= lengths[row], lowest)[:, None],
+            place_of_chunk=(bag[row] * self._most + chunk[:, None]).view(-1),
+            scores=scores,
+            keys=(keys + torch.arange(tables.width, dtype=torch.int32, device=rows.device)).view(-1),
+            key_bags=torch.arange(len(keys), dtype=torch.int32, device=rows.device) * tables.width,
+            weights=count + in_scores.repeat_interleave(sizes),
+            values=count + in_values.repeat_interleave(sizes),
+            value_bags=begins,
         )
 
 
@@ -87,13 +96,17 @@ class Bags:
 class Pointers:
     """Where Bags find what they see in buffers of certain sizes; the same for all layers that have them.
 
-    row_of_chunk: [chunks]; place_of_chunk: [chunks * heads], in the scores of all rows.
+    row_of_chunk: [chunks]; hidden: [chunks, 1, CHUNK], added to scores: 0, or the lowest number beyond a row's end.
+    place_of_chunk: [chunks * heads], in the scores; scores: [n * heads * most chunks, CHUNK], the lowest number where
+        there is no chunk; a layer's overwrite those of the one before.
     keys, key_bags: rows of the table of keys, and where those of a chunk begin.
     weights: of each position its place in the scores; values, value_bags: rows of the table, and where a row's begin.
     """
 
     row_of_chunk: Tensor
+    hidden: Tensor
     place_of_chunk: Tensor
+    scores: Tensor
     keys: Tensor
     key_bags: Tensor
     weights: Tensor

@@ -102,32 +102,32 @@ class RowLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers publishes
 
 
 class ChunkedLayer(RowLayer):
-    """The same with keys by chunks of positions, [max_num_seqs, num_kv_heads, chunks, head_dim, CHUNK], as
+    """The same with keys by chunks of positions, [max_num_seqs, chunks, num_kv_heads, head_dim, CHUNK], as
     app.generation.bag_attention reads them, and without scratch for keys: nothing is padded."""
 
     def seed(self, row: int, keys: Tensor, values: Tensor) -> None:
         """A chunk after the other."""
         for chunk, part in enumerate(torch.split(keys.transpose(1, 2), CHUNK, dim=2)):
-            self.keys[row, :, chunk, :, : part.shape[2]] = part
+            self.keys[row, chunk, :, :, : part.shape[2]] = part
         self.values[row, :, : values.shape[1]] = values
 
     def copy(self, source: int, target: int, length: int) -> None:
         """With what else lies in the last chunk: of the same owner, and hidden."""
         chunks = -(-length // CHUNK)
-        self.keys[target, :, :chunks] = self.keys[source, :, :chunks]
+        self.keys[target, :chunks] = self.keys[source, :chunks]
         self.values[target, :, :length] = self.values[source, :, :length]
 
     def clear(self, row: int, length: int) -> None:
         """Whole chunks."""
-        self.keys[row, :, : -(-length // CHUNK)] = 0
+        self.keys[row, : -(-length // CHUNK)] = 0
         self.values[row, :, :length] = 0
 
     def _shape_of_keys(self) -> tuple[int, ...]:
         rows, heads, _, head_dim = self.values.shape
-        return rows, heads, -(-self._capacity // CHUNK), head_dim, CHUNK
+        return rows, -(-self._capacity // CHUNK), heads, head_dim, CHUNK
 
     def _write_keys(self, rows: Tensor, positions: Tensor, keys: Tensor) -> None:
-        self.keys.permute(0, 2, 4, 1, 3)[rows, positions // CHUNK, positions % CHUNK] = keys
+        self.keys.permute(0, 1, 4, 2, 3)[rows, positions // CHUNK, positions % CHUNK] = keys
 
 
 class KVCache(Cache):  # type: ignore[misc]  # transformers publishes no types

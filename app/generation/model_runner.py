@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 MASKED_ATTENTION = ("sdpa", "eager", NAME)  # the back ends that take a mask of our own
 # Numbers of one layer: reading so many takes as long as calling the kernels once more; and so many stay near the cores.
 SPARED_NUMBERS, GROUP_NUMBERS = 2**18, 2**20
+COLUMNS = 32  # softmax in 16 bits takes up to twice as long over a number that is no multiple of it
 TRIAL_LENGTHS = (40, 5)  # tokens of the two rows
 TOLERANCE = {2: 0.05, 4: 1e-3, 8: 1e-6}  # of the largest logit, by bytes of a number
 Parts = Many[tuple[Sequence, int]]  # prompts, and how many tokens of each come next
@@ -152,8 +153,7 @@ class PackedRunner(ModelRunner):
         """See ModelRunner."""
         asked = [(sequence, [sequence.last_token_id]) for sequence in writing]
         asked += [(sequence, sequence.next_prompt_tokens(size)) for sequence, size in reading]
-        # Singles first, the longest in front, since those of like length are computed together.
-        order = sorted(range(len(asked)), key=lambda place: (len(asked[place][1]) > 1, -asked[place][0].length))
+        order = sorted(range(len(asked)), key=lambda place: self._turn(*asked[place]))
         laid = [asked[place] for place in order]
         token_ids = [token_id for _, tokens in laid for token_id in tokens]
         rows = [sequence.held_row for sequence, tokens in laid for _ in tokens]
@@ -171,12 +171,18 @@ class PackedRunner(ModelRunner):
             self._tensor([of_place[place] for place in range(len(asked))]),
         )
 
+    def _turn(self, sequence: Sequence, tokens: list[int]) -> tuple[bool, int]:
+        """Singles first: in bags as they lie in memory; else the longest in front, since those of like length are
+        computed together."""
+        return len(tokens) > 1, sequence.held_row if self._bagged else -sequence.length
+
     def _packing(self, laid: list[tuple[Sequence, list[int]]], places: Tensor) -> Packing:
         singles = [sequence for sequence, tokens in laid if len(tokens) == 1]
         first, parts = len(singles), []
         for sequence, tokens in laid[len(singles) :]:
             end = first + len(tokens)
-            parts.append(Part(sequence.held_row, first, self._mask(places[first:end], sequence.length)))
+            columns = min(-(-sequence.length // COLUMNS) * COLUMNS, self.cache.capacity)
+            parts.append(Part(sequence.held_row, first, self._mask(places[first:end], columns)))
             first = end
         if not self._bagged or not singles:
             return Packing(None, 0, tuple(self._singles(singles, places)), tuple(parts), self._room)

@@ -119,7 +119,7 @@ def _gathered(buffer: Tensor, singles: Singles, room: Tensor) -> Tensor:
 def _of_part(part: Part, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """[tokens, heads, head_dim]."""
     size, length = part.mask.shape
-    heads, kv_heads, width = query.shape[1], key.shape[1], query.shape[3]
+    heads, kv_heads, width = query.shape[1], value.shape[1], query.shape[3]
     asked = query[0, :, part.first : part.first + size].reshape(kv_heads, -1, width)  # heads of one key, then tokens
     weights = _weights(asked, _keys_of_row(key, part.row, length), part.mask.repeat(heads // kv_heads, 1), scale)
     return torch.bmm(weights, value[part.row, :, :length]).view(heads, size, -1).transpose(0, 1)
@@ -129,7 +129,7 @@ def _keys_of_row(key: Tensor, row: int, length: int) -> Tensor:
     """[kv_heads, head_dim, length]."""
     if key.dim() == 4:
         return key[row, :, :length].transpose(1, 2)
-    return key[row, :, : -(-length // CHUNK)].transpose(1, 2).flatten(2)[:, :, :length]
+    return key[row, : -(-length // CHUNK)].permute(1, 2, 0, 3).flatten(2)[:, :, :length]
 
 
 def _weights(asked: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:

@@ -155,7 +155,7 @@ def test_what_lies_in_other_rows_or_beyond_a_rows_end_never_reaches_its_logits(
     for layer in soiled.cache.rows:
         layer.values[0, :, beyond] = 1e6
         if isinstance(layer, ChunkedLayer):
-            layer.keys[0][:, beyond // CHUNK, :, beyond % CHUNK] = 1e6
+            layer.keys[0][beyond // CHUNK, :, :, beyond % CHUNK] = 1e6
         else:
             layer.keys[0, :, beyond] = 1e6
         for buffer in (layer.keys, layer.values):
