@@ -11,6 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from collections.abc import Sequence as Many
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -19,7 +20,8 @@ from torch import Tensor
 from app.generation.bag_attention import Bags
 from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer, Window
-from app.generation.packed_attention import NAME, Packing, Part, Singles
+from app.generation.llama_pass import LlamaPass
+from app.generation.packed_attention import NAME, Packing, Part, Singles, attended
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import Sequence
 from tuning.base_model import BaseModel
@@ -30,6 +32,7 @@ MASKED_ATTENTION = ("sdpa", "eager", NAME)  # the back ends that take a mask of 
 # Numbers of one layer: reading so many takes as long as calling the kernels once more; and so many stay near the cores.
 SPARED_NUMBERS, GROUP_NUMBERS = 2**18, 2**20
 COLUMNS = 32  # softmax in 16 bits takes up to twice as long over a number that is no multiple of it
+FEW_PARAMETERS = 100e6  # beyond, a step's time is in its products, and a second copy of the weights is large
 TRIAL_LENGTHS = (40, 5)  # tokens of the two rows
 TOLERANCE = {2: 0.05, 4: 1e-3, 8: 1e-6}  # of the largest logit, by bytes of a number
 Parts = Many[tuple[Sequence, int]]  # prompts, and how many tokens of each come next
@@ -219,6 +222,19 @@ class PackedRunner(ModelRunner):
         return logits if self._chooses else logits[kept]
 
 
+class LlamaRunner(PackedRunner):
+    """The same with a pass of our own in place of the model's code. Raises ModelUnfit for all but small Llamas."""
+
+    def __init__(self, base: BaseModel, cache: KVCache) -> None:
+        super().__init__(base, cache)
+        if base.num_parameters > FEW_PARAMETERS:
+            raise ModelUnfit(f"{base.name} is large: its steps are more numbers than calls")
+        self._pass = LlamaPass(base.model)
+
+    def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
+        return self._pass(token_ids, positions, self.cache, partial(attended, packing), kept)
+
+
 def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: int | None = None) -> ModelRunner:
     """With a cache of so many rows of so many positions, or as many as fit in most_bytes. The packed way on a
     processor, where it computes what the model itself does; else the padded one, where that does.
@@ -239,8 +255,9 @@ def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: in
     trial = Trial(base)
     if base.device.type == "cpu":
         layer = ChunkedLayer if _has_keys_for_each_head(base) else RowLayer
-        if trial.passes(PackedRunner, layer):
-            return PackedRunner(base, cache(layer))
+        for kind in (LlamaRunner, PackedRunner):
+            if trial.passes(kind, layer):
+                return kind(base, cache(layer))
         base.model.set_attn_implementation(own)
     trial.run(PaddedRunner, RowLayer)
     return PaddedRunner(base, cache(RowLayer))

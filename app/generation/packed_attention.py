@@ -91,12 +91,17 @@ def packed_attention(
     if changed or any(others.get(name) is not None for name in NOT_COMPUTED_HERE):
         raise ValueError(f"{type(module).__name__} is not computed by {NAME}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    return attended(packing, query, key, value, scale)[None], None
+
+
+def attended(packing: Packing, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """As packed_attention, without a batch in front: [tokens, heads, head_dim]."""
     pieces = []
     if packing.bags is not None:
         pieces.append(packing.bags.attend(query[0, :, : packing.num_bagged].transpose(0, 1), key, value, scale))
     pieces += [_of_singles(singles, query, key, value, scale, packing.room) for singles in packing.singles]
     pieces += [_of_part(part, query, key, value, scale) for part in packing.parts]
-    return (torch.cat(pieces) if len(pieces) > 1 else pieces[0])[None], None
+    return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
 
 
 def _of_singles(singles: Singles, query: Tensor, key: Tensor, value: Tensor, scale: float, room: Tensor) -> Tensor:

@@ -1,14 +1,15 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers import FalconConfig, FalconForCausalLM
+from transformers import FalconConfig, FalconForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from app.generation.bag_attention import CHUNK
 from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer
-from app.generation.model_runner import ModelRunner, PackedRunner, PaddedRunner, Trial, runner_for
+from app.generation.model_runner import LlamaRunner, ModelRunner, PackedRunner, PaddedRunner, Trial, runner_for
 from app.generation.sampling import SamplingParams
 from app.generation.scheduler import Scheduler
 from app.generation.sequence import Sequence
@@ -19,6 +20,7 @@ from tuning.prefix import Prefix
 
 Runner = type[ModelRunner]
 BAGGED, PACKED, PADDED = (PackedRunner, ChunkedLayer), (PackedRunner, RowLayer), (PaddedRunner, RowLayer)
+LLAMA = (LlamaRunner, RowLayer)
 
 
 class Batch:
@@ -72,14 +74,16 @@ class Batch:
         return len(seen)
 
 
-@pytest.fixture(params=[BAGGED, PACKED, PADDED], ids=["bagged", "packed", "padded"])
+@pytest.fixture(params=[BAGGED, PACKED, PADDED, LLAMA], ids=["bagged", "packed", "padded", "llama"])
 def make_batch(request: pytest.FixtureRequest, bases: dict[str, BaseModel]) -> Callable[..., Batch]:
-    """Each way, on a family that it fits or on the one that is named; heads that share keys are never bagged."""
+    """Each way, on a family that it fits or on the one that is named, which is packed where it does not fit it: heads
+    that share keys are never bagged."""
 
     def make(family: str | None = None, **options: int) -> Batch:
         way = request.param
         base = bases[family or ("gpt2" if way == BAGGED else "llama")]
-        return Batch(base, PACKED if way == BAGGED and base.layer_shapes[0][0] < 4 else way, **options)
+        unfit = (way == BAGGED and base.layer_shapes[0][0] < 4) or (way == LLAMA and family not in (None, "llama"))
+        return Batch(base, PACKED if unfit else way, **options)
 
     return make
 
@@ -195,6 +199,7 @@ def test_on_a_processor_every_family_here_is_packed(family: str) -> None:
     base = make_tiny(family)
     runner = runner_for(base, 2, 16)
     assert isinstance(runner, PackedRunner)
+    assert isinstance(runner, LlamaRunner) is (family == "llama")
     bagged = family in ("gpt2", "gpt_neox")  # whose heads have keys of their own
     assert all(isinstance(layer, ChunkedLayer) is bagged for layer in runner.cache.rows)
 
@@ -212,6 +217,57 @@ def test_in_the_types_that_are_served_a_row_is_what_it_is_alone_within_rounding(
     expected = logits_alone(exact, [5, 6, 7, kept.last_token_id], prefix.to(dtype=torch.float64))
     error = (batch.step()[kept].double() - expected).abs().max() / expected.abs().max()
     assert error < (0.05 if dtype == torch.bfloat16 else 1e-5)
+
+
+def llama(dtype: torch.dtype) -> BaseModel:
+    """As the bundled one, whose heads have keys of their own, but with every bias that there can be."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        attention_bias=True,
+        mlp_bias=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.3,
+        max_position_embeddings=MAX_POSITIONS,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).to(dtype).eval()
+        for name, parameter in model.named_parameters():
+            if name.endswith(".bias"):
+                torch.nn.init.normal_(parameter, std=0.3)
+    return BaseModel.of(model, make_tokenizer(), name="llama", num_virtual_tokens=4, max_context=MAX_POSITIONS)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-9), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
+def test_a_small_llama_of_any_type_goes_through_the_pass_made_for_it(dtype: torch.dtype, most: float) -> None:
+    base, exact = llama(dtype), llama(torch.float64)
+    exact.model.load_state_dict(base.model.state_dict())
+    runner = runner_for(base, 2, 16)
+    assert isinstance(runner, LlamaRunner)
+    assert isinstance(runner.cache.rows[0], ChunkedLayer)
+    batch, prefix = Batch(base, (LlamaRunner, ChunkedLayer)), make_prefix(base, 4)
+    batch.ask([9] * 20, None)
+    kept = batch.ask([5, 6, 7], prefix)
+    batch.step()
+    expected = logits_alone(exact, [5, 6, 7, kept.last_token_id], prefix.to(dtype=torch.float64))
+    assert (batch.step()[kept].double() - expected).abs().max() < most * expected.abs().max()
+
+
+def test_a_large_llama_keeps_its_own_code(base: BaseModel) -> None:
+    large = replace(base, num_parameters=10**9)
+    assert type(runner_for(large, 2, 16)) is PackedRunner
+
+
+def test_a_llama_with_other_layers_keeps_its_own_code() -> None:
+    base = make_tiny()
+    changed = base.model.model.layers[1].mlp
+    changed.up_proj = torch.nn.Sequential(changed.up_proj, torch.nn.Tanh())
+    assert type(runner_for(base, 2, 16)) is PackedRunner
 
 
 def test_the_packed_back_end_is_sdpa_for_everybody_else(base: BaseModel) -> None:
@@ -253,7 +309,7 @@ def test_a_family_that_the_packed_way_does_not_fit_is_padded() -> None:
 
 
 def test_attention_that_has_more_to_it_is_not_packed() -> None:
-    base = make_tiny()
+    base = make_tiny("qwen3")
     base.model.set_attn_implementation("eager")  # as such families have it
     for layer in base.model.model.layers:
         own = layer.self_attn.forward
