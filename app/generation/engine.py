@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 # Prompt tokens that a step may read, and so many more for each row that writes. On a processor that is about as long as
 # the rest of the step takes (docs/serving.md); an accelerator's step takes its time whatever is in it.
-CHUNK_CPU, CHUNK_ACCELERATOR = (48, 3), (512, 0)
+CHUNK_CPU, CHUNK_ACCELERATOR = (24, 3), (512, 0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Engine:
     max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
-    prefill_chunk: prompt tokens read in a step (default: on a CPU 48 and 3 for each row that writes, 512 elsewhere).
+    prefill_chunk: prompt tokens read in a step (default: on a CPU 24 and 3 for each row that writes, 512 elsewhere).
 
     Raises CacheTooSmall, and ModelUnfit for a model on which rows can't be run together.
     """
