@@ -58,7 +58,7 @@ class ProgressBar:
 def _progress_line(metrics: dict[str, Any]) -> str:
     step, most = metrics["step"], max(1, metrics["max_steps"])
     filled = round(BAR_WIDTH * min(1.0, step / most))
-    line = f"  training ▕{'█' * filled}{'·' * (BAR_WIDTH - filled)}▏ step {step} of at most {most}"
+    line = f"  training ▕{'█' * filled}{'·' * (BAR_WIDTH - filled)}▏ step {step} of {most}"
     if (held_out := metrics.get("held_out_loss")) is not None:
         line += f" · held-out {held_out:.3f} bits/char"
     if (base := metrics.get("base_held_out_loss")) is not None:

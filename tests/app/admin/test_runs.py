@@ -57,7 +57,7 @@ def test_a_live_run_shows_its_worker_step_lease_and_curve(chief: Person, ada: Pe
     page = chief.browser.get(f"/admin/runs/{claim.run_id}").text
     for shown in (
         "running",
-        "30 of at most 200",
+        "30 of 200",
         "the last by hand",
         "until",
         "<polyline",

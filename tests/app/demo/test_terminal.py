@@ -22,8 +22,8 @@ def test_the_bar_shows_step_losses_and_time_left() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
     assert "██████··················" in lines[0]
-    assert "step 50 of at most 200 · held-out 2.410 bits/char (base model 2.620) · about 32 s left" in lines[0]
-    assert "step 51 of at most 200 · held-out 2.410" in lines[1]  # not measured at this step: still known
+    assert "step 50 of 200 · held-out 2.410 bits/char (base model 2.620) · about 32 s left" in lines[0]
+    assert "step 51 of 200 · held-out 2.410" in lines[1]  # not measured at this step: still known
 
 
 def test_in_a_terminal_the_bar_moves_in_place() -> None:
