@@ -9,7 +9,7 @@ import gettext
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -24,11 +24,15 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 
 BUNDLED = Path(__file__).parent / "translations"
 PLACE = Path("LC_MESSAGES") / "messages.po"
-SENTENCE, SCRIPT = "sentence", "script"  # contexts: what storage and workers say, and what the pages' scripts do
-MOST_TOLD_CHARS = 2_000  # of a finished sentence; what is longer holds somebody's data
+# Contexts: what storage and workers say, words that they put into it, and what the pages' scripts say.
+SENTENCE, PHRASE, SCRIPT = "sentence", "phrase", "script"
+MOST_TOLD_CHARS = 1_000  # of a finished sentence; what is longer holds somebody's data
+MOST_FORMS_TRIED = 200  # counts, to prove which form of the plural goes with each
 PLACEHOLDER = re.compile(r"%\(([A-Za-z_]\w*)\)s")
 _TAG = re.compile(r"<[^>]*>")
 _BETWEEN = re.compile(r"(?<=[.!?]) ")  # two sentences
+_SENTENCE = re.compile(r"[A-Z].*[.!?]", re.DOTALL)
+_WORD = re.compile(r"[^\W\d_]{2}")
 _FIGURE = re.compile(r"[\d.,]*\d")
 logger = logging.getLogger(__name__)
 
@@ -75,37 +79,29 @@ class Language:
     def told(self, sentence: str) -> str:
         """A finished sentence of storage or a worker, or several, each found by the template that it was made from; as
         it is where there is none."""
-        if (known := self._whole.get(sentence)) is not None:
-            return known
         if len(sentence) > MOST_TOLD_CHARS:
             return sentence
-        for pattern, template in self._patterns:
-            if found := pattern.fullmatch(sentence):
-                return template % {name: self._value(value) for name, value in found.groupdict().items()}
+        if (said := self._sentences.said(sentence, self._value)) is not None:
+            return said
         pieces = _BETWEEN.split(sentence)
         return " ".join(self.told(piece) for piece in pieces) if len(pieces) > 1 else sentence
 
     def _value(self, value: str) -> str:
-        """What stands in a sentence: a number, words that are known too, a list of them, or data."""
+        """What stands in a sentence: a number, another sentence, phrases of ours, or data, which stays as it is."""
         if _FIGURE.fullmatch(value):
             return value.translate(self.marks)
-        return ", ".join(self.told(piece) for piece in value.split(", "))
+        if _SENTENCE.fullmatch(value):
+            return self.told(value)
+        phrases = [self._phrases.said(piece, self._value) for piece in value.split(", ")]
+        return ", ".join(phrase for phrase in phrases if phrase is not None) if all(phrases) else value
 
     @cached_property
-    def _whole(self) -> Mapping[str, str]:
-        return {id_ % {}: said % {} for id_, said in self._sentences() if not PLACEHOLDER.search(id_)}
+    def _sentences(self) -> "_Told":
+        return _Told(self.catalogue, SENTENCE)
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
-        """Those with the most words of their own first."""
-        found = [(id_, said) for id_, said in self._sentences() if PLACEHOLDER.search(id_)]
-        found.sort(key=lambda pair: len(PLACEHOLDER.sub("", pair[0])), reverse=True)
-        return [(_pattern(id_), said) for id_, said in found]
-
-    def _sentences(self) -> Iterator[tuple[str, str]]:
-        for message in self.catalogue or ():
-            if message.context == SENTENCE:
-                yield str(message.id), str(message.string)
+    def _phrases(self) -> "_Told":
+        return _Told(self.catalogue, PHRASE)
 
     @cached_property
     def script(self) -> str:
@@ -120,6 +116,29 @@ class Language:
         # gettext has proved this expression when it read the catalogue; in C it means what it means here.
         chosen = f"(n) => Number({self.catalogue.plural_expr})"
         return f"window.translated = {{ said: {json.dumps(said)}, form: {chosen} }};\n"
+
+
+class _Told:
+    """What is known of one context: finished text by the template that it was made from."""
+
+    def __init__(self, catalogue: Catalog | None, context: str) -> None:
+        known = [(str(one.id), str(one.string)) for one in catalogue or () if one.context == context]
+        self._whole = {id_ % {}: said % {} for id_, said in known if not PLACEHOLDER.search(id_)}
+        made = [(id_, said) for id_, said in known if PLACEHOLDER.search(id_)]
+        made.sort(key=lambda pair: len(PLACEHOLDER.sub("", pair[0])), reverse=True)  # the most words of their own first
+        self._patterns = [(pattern, said) for id_, said in made if (pattern := _pattern(id_))]
+
+    def said(self, text: str, value: Callable[[str], str]) -> str | None:
+        """In the language, with each value through `value` but those in quotation marks, which are somebody's; None
+        where it is not known."""
+        if (known := self._whole.get(text)) is not None:
+            return known
+        for pattern, template in self._patterns:
+            if found := pattern.fullmatch(text):
+                quoted = {name for name in found.groupdict() if text[: found.start(name)].endswith("“")}
+                values = found.groupdict().items()
+                return template % {name: held if name in quoted else value(held) for name, held in values}
+        return None
 
 
 ENGLISH = Language(Locale("en"))
@@ -141,10 +160,18 @@ def _read(path: Path, name: str) -> Language | None:
         locale = Locale.parse(name, sep="-" if "-" in name else "_")
         with path.open("rb") as file:
             catalogue = read_po(file, locale=locale, abort_invalid=True)
+        _prove_plurals(catalogue)
         return Language.of(_sound(catalogue, path), locale)
-    except (UnknownLocaleError, PoFileError, ValueError) as wrong:
+    except (UnknownLocaleError, PoFileError, LookupError, ValueError) as wrong:  # LookupError: of a charset
         logger.warning("%s is no catalogue that can be read, and was left out: %s", path, wrong)
         return None
+
+
+def _prove_plurals(catalogue: Catalog) -> None:
+    """Raises ValueError where the rule of the plural chooses a form that there is none of."""
+    form = gettext.c2py(catalogue.plural_expr)
+    if not all(form(count) < catalogue.num_plurals for count in range(MOST_FORMS_TRIED)):
+        raise ValueError(f"its rule of the plural chooses among more forms than {catalogue.num_plurals}")
 
 
 def _sound(catalogue: Catalog, path: Path) -> Catalog:
@@ -175,6 +202,8 @@ def _mistake(message: Message, forms: tuple[str, ...], num_plurals: int) -> str:
             return "a placeholder in it has no value, or a % stands alone"
         if sorted(_TAG.findall(form)) not in [sorted(_TAG.findall(original)) for original in originals]:
             return "its markup is not that of the original"
+        if re.search(r"[<>]", _TAG.sub("", form)):
+            return "a < or > stands alone in it"
         if '"' in _TAG.sub("", form):
             return 'a straight " in it would end an attribute; use the quotation marks of the language'
     return ""
@@ -184,14 +213,22 @@ def _forms(said: Any) -> tuple[str, ...]:
     return (said,) if isinstance(said, str) else tuple(said)
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    """What a finished sentence of this template looks like."""
-    pieces = PLACEHOLDER.split(template)  # text, name, text, name … text
-    made, names = "", set()
-    for at, piece in enumerate(pieces):
-        if not at % 2:
-            made += re.escape(piece % {})
+def _pattern(template: str) -> re.Pattern[str] | None:
+    """What a finished text of this template looks like. A value ends where the words after it first stand, and the last
+    one goes to the end, so that no text takes long to try. None for a template without words of its own, which would
+    look like anything, and where two values touch."""
+    first, *rest = PLACEHOLDER.split(template)  # words, name, words … words
+    places = list(zip(rest[::2], rest[1::2], strict=True))
+    if not _WORD.search(first + "".join(rest[1::2])) or not all(words for _, words in places[:-1]):
+        return None
+    made, names = re.escape(first % {}), set()
+    for number, (name, words) in enumerate(places):
+        after = re.escape(words % {})
+        if name in names:
+            made += f"(?P={name}){after}"
+        elif number == len(places) - 1:
+            made += f"(?P<{name}>.+){after}"
         else:
-            made += f"(?P={piece})" if piece in names else f"(?P<{piece}>.+?)"
-            names.add(piece)
+            made += f"(?>(?P<{name}>.+?){after})"
+        names.add(name)
     return re.compile(made, re.DOTALL)

@@ -17,7 +17,7 @@ from babel.messages.extract import extract, extract_javascript, extract_python
 from babel.messages.pofile import write_po
 from jinja2.ext import babel_extract
 
-from app.web.catalogues import BUNDLED, SCRIPT, SENTENCE
+from app.web.catalogues import BUNDLED, PHRASE, SCRIPT, SENTENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = BUNDLED / "messages.pot"
@@ -73,7 +73,7 @@ def messages() -> Catalog:
         for _, message, comments, context in extract(method, BytesIO(path.read_bytes()), KEYWORDS, (), options):
             catalogue.add(message, locations=[(place, 0)], auto_comments=comments, context=context)
     for phrase in PHRASES:
-        catalogue.add(phrase, context=SENTENCE)
+        catalogue.add(phrase, context=PHRASE)
     return catalogue
 
 

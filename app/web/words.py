@@ -40,7 +40,13 @@ def _asked_for() -> Language:
 def gettext(message: str, **values: object) -> str:
     """A sentence with these values."""
     said = current().gettext(message)
-    return said % values if values else said.replace("%%", "%")  # data that stood in for a word breaks nothing
+    return said % values if values else said.replace("%%", "%")
+
+
+def word(said: str) -> str:
+    """A word or sentence without values that is noted elsewhere; data that stands in its place stays as it is."""
+    known = current().gettext(said) if said else said  # the empty message is a catalogue's header
+    return said if known == said else known.replace("%%", "%")
 
 
 def ngettext(one: str, many: str, count: int, **values: object) -> str:
@@ -78,7 +84,7 @@ def install(app: Flask, translations: str) -> None:
     app.jinja_env.newstyle_gettext = True  # type: ignore[attr-defined]  # values go to the functions below by name
     app.jinja_env.globals.update(_=_on_page, gettext=_on_page, ngettext=_counted_on_page)
     app.add_template_filter(told)
-    app.add_template_filter(gettext, "word")  # of what is no literal: only a literal of ours is markup
+    app.add_template_filter(word)  # of what is no literal: only a literal of ours is markup
     app.context_processor(lambda: {"language": current(), "words_address": _address})
     app.add_url_rule("/words/<code>.js", "words", _script)
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, render_template_string, url_for
 
 from app.config import AppConfig
 from app.errors import ConfigurationError
-from app.web import words
+from app.web import catalogues, words
 from app.web.catalogues import ENGLISH, PLACE, read_languages
 from app.web.drafts import retold
 from app.web.factory import create_app
@@ -27,6 +27,7 @@ GERMAN = {
     "Add": '"Dazu"',
     "Use it": "<b>Gebrauchen</b>",
     "Stop": "Zu 50 % fertig",
+    "Close": "Zu <img src=x onerror=1 ",
 }
 
 
@@ -96,17 +97,27 @@ def test_translations_that_would_break_a_page_are_left_out_and_logged(
         language = read_languages([catalogue(tmp_path, "de", pairs(GERMAN))])["de"]
     assert language.gettext("Sign up") == "Registrieren"
     assert language.gettext("Version %(version)s") == "Fassung %(version)s"
-    for broken in ("The whole report of version %(version)s", "Add", "Use it", "Stop"):
+    for broken in ("The whole report of version %(version)s", "Add", "Use it", "Stop", "Close"):
         assert language.gettext(broken) == broken
-    assert len(caplog.messages) == 4
+    assert len(caplog.messages) == 5
 
 
-@pytest.mark.parametrize("content", ["msgid unquoted", "\x00", 'msgid "a"\nmsgid "b"\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "msgid unquoted",
+        "\x00",
+        'msgid "a"\nmsgid "b"\n',
+        HEADER.format(plural="").replace("utf-8", "no-such-charset"),
+        HEADER.format(plural="Plural-Forms: nplurals=2; plural=n%3;\\n"),
+    ],
+)
 def test_what_is_no_catalogue_is_left_out(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     place = tmp_path / "de" / PLACE
     place.parent.mkdir(parents=True)
     place.write_text(content)
-    assert "de" not in read_languages([tmp_path]) or not read_languages([tmp_path])["de"].catalogue
+    assert "de" not in read_languages([tmp_path])
+    assert "was left out" in caplog.text
     assert set(read_languages([catalogue(tmp_path, "xx-nowhere", "")])) == {"en"}
 
 
@@ -144,10 +155,11 @@ def test_values_are_escaped_and_messages_are_markup(german: Flask) -> None:
     assert shown == "Fassung &lt;i&gt; <b>&lt;i&gt;</b>&lt;i&gt;"
 
 
-@pytest.mark.parametrize("data", ["50 %", "%(nobody)s", "100%%"])
-def test_data_that_stands_for_a_word_breaks_nothing(german: Flask, data: str) -> None:
-    with german.test_request_context():
-        assert words.gettext(data) == data.replace("%%", "%")
+@pytest.mark.parametrize("data", ["50 %", "%(nobody)s", "100%%", ""])
+def test_data_that_stands_for_a_word_stays_as_it_is(german: Flask, data: str) -> None:
+    with german.test_request_context(headers={"Accept-Language": "de"}):
+        assert words.word(data) == data
+        assert words.word("Sign up") == "Registrieren"
 
 
 def test_finished_sentences_are_known_again_by_their_template(tmp_path: Path) -> None:
@@ -164,6 +176,9 @@ def test_finished_sentences_are_known_again_by_their_template(tmp_path: Path) ->
             "⟦Messages left out: ⟧3⟦ from other people⟧, 1⟦ with fewer than ⟧8⟦ words of your own⟧⟦.⟧"
         ),
         "Nobody said this before.": "Nobody said this before.",
+        "You already have a voice named “pause, cancel”: choose another name.": (
+            "⟦You already have a voice named “⟧pause, cancel⟦”: choose another name.⟧"
+        ),
     }
     assert {sentence: language.told(sentence) for sentence in told} == told
     assert all(ENGLISH.told(sentence) == sentence for sentence in told)
@@ -175,6 +190,17 @@ def test_a_name_can_stand_twice_in_a_sentence_and_much_data_is_not_searched(tmp_
     assert language.told("A rose is A rose.") == "A rose bleibt A rose."
     assert language.told("A rose is a tulip.") == "A rose is a tulip."
     assert language.told(long := f"{'a' * 1_000} is {'a' * 1_000}.") == long
+
+
+def test_no_text_takes_long_to_know_again(tmp_path: Path) -> None:
+    language = read_languages([pseudo_language.write(tmp_path)])[pseudo_language.CODE]
+    patterns = [pattern.pattern for pattern, _ in (*language._sentences._patterns, *language._phrases._patterns)]
+    assert len(patterns) > 50
+    for pattern in patterns:  # only the last value may give back what it took, so the length of a text counts once
+        assert pattern.count(".+?") == pattern.count("(?>")
+        assert pattern.count(".+)") <= 1
+    assert catalogues._pattern("%(where)s: %(place)s: %(what)s.") is None, "it would look like anything"
+    assert catalogues._pattern("%(one)s%(other)s pieces.") is None, "nobody knows where one ends"
 
 
 def test_what_storage_refuses_is_said_in_the_readers_language(pseudo: Flask, storage: Storage) -> None:
