@@ -82,8 +82,8 @@ class Product:
     def __init__(self, *layers: Any) -> None:
         if any(type(layer) is not nn.Linear for layer in layers):
             raise ModelUnfit("a layer is no plain linear one")
-        weight = torch.cat([layer.weight for layer in layers]).detach()
-        self._bias = torch.cat([layer.bias for layer in layers]).detach() if layers[0].bias is not None else None
+        weight = _joined([layer.weight for layer in layers])
+        self._bias = _joined([layer.bias for layer in layers]) if layers[0].bias is not None else None
         self._plain = weight.dtype == torch.float64 or not torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         self._weight = weight if self._plain else torch.ops.mkldnn._reorder_linear_weight(weight)
 
@@ -110,3 +110,7 @@ class Product:
     def _with(self, what: str, other: Tensor, given: Tensor) -> Tensor:
         found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(given, other, self._weight, self._bias, what)
         return found
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()

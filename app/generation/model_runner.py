@@ -278,7 +278,8 @@ class Trial:
         try:
             self.run(kind, layer)
         except ModelUnfit as unfit:
-            logger.info("%s does not fit %s: %s", kind.__name__, self._base.name, unfit)
+            level = logging.WARNING if unfit.__cause__ else logging.INFO  # something broke, or it is not made for it
+            logger.log(level, "%s does not fit %s: %s", kind.__name__, self._base.name, unfit)
             return False
         return True
 

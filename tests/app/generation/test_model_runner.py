@@ -20,7 +20,7 @@ from tuning.prefix import Prefix
 
 Runner = type[ModelRunner]
 BAGGED, PACKED, PADDED = (PackedRunner, ChunkedLayer), (PackedRunner, RowLayer), (PaddedRunner, RowLayer)
-LLAMA = (LlamaRunner, RowLayer)
+LLAMA, SERVED = (LlamaRunner, RowLayer), (LlamaRunner, ChunkedLayer)  # SERVED: as the bundled model is
 
 
 class Batch:
@@ -74,15 +74,19 @@ class Batch:
         return len(seen)
 
 
-@pytest.fixture(params=[BAGGED, PACKED, PADDED, LLAMA], ids=["bagged", "packed", "padded", "llama"])
+@pytest.fixture(params=[BAGGED, PACKED, PADDED, LLAMA, SERVED], ids=["bagged", "packed", "padded", "llama", "served"])
 def make_batch(request: pytest.FixtureRequest, bases: dict[str, BaseModel]) -> Callable[..., Batch]:
     """Each way, on a family that it fits or on the one that is named, which is packed where it does not fit it: heads
     that share keys are never bagged."""
 
     def make(family: str | None = None, **options: int) -> Batch:
         way = request.param
+        if way == SERVED and family in (None, "llama"):
+            return Batch(llama(torch.float64), way, **options)
         base = bases[family or ("gpt2" if way == BAGGED else "llama")]
-        unfit = (way == BAGGED and base.layer_shapes[0][0] < 4) or (way == LLAMA and family not in (None, "llama"))
+        unfit = (way == BAGGED and base.layer_shapes[0][0] < 4) or (
+            way in (LLAMA, SERVED) and family not in (None, "llama")
+        )
         return Batch(base, PACKED if unfit else way, **options)
 
     return make
