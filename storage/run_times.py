@@ -3,6 +3,7 @@ by those ahead of it, the workers that live, and what trainings took lately. Whe
 nothing is told. Knows no queue and no torch."""
 
 import heapq
+import math
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -44,10 +45,11 @@ def forecast(session: Session, run: TuningRun) -> Forecast | None:
 
 
 def estimated_finish(session: Session, run: TuningRun) -> int | None:
-    """When a run will most likely have ended, in whole UTC seconds; None where nothing can be told: it is paused, has
-    ended, or its own estimate is of before an interruption."""
+    """When a run will most likely have ended, in whole UTC seconds, and at a whole minute while it waits for others'
+    trainings; None where nothing can be told: it is paused, has ended, or its own estimate is of before an
+    interruption."""
     if (expected := forecast(session, run)) is not None:
-        return int(clock.now() + expected.starts_in_s + expected.takes_s)
+        return 60 * math.ceil((clock.now() + expected.starts_in_s + expected.takes_s) / 60)
     if run.state != "running":
         return None
     ends_at = _ends_at(session, [run.id]).get(run.id, 0.0)
@@ -68,7 +70,11 @@ def _took(session: Session) -> list[float]:
     ended = select(TuningRun.finished_at - TuningRun.started_at).where(
         TuningRun.state == "succeeded", TuningRun.base_fingerprint == base.fingerprint
     )
-    return [took for took in session.scalars(ended.order_by(TuningRun.finished_at.desc()).limit(LATELY)) if took]
+    return [
+        took
+        for took in session.scalars(ended.order_by(TuningRun.finished_at.desc()).limit(LATELY))
+        if took and took > 0
+    ]
 
 
 def _free_in(session: Session, living: set[str], takes: float) -> tuple[list[float], int]:
