@@ -25,7 +25,7 @@ from tuning.trainer import Progress, TrainingJob, TrainingSettings, train_prefix
 
 FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
-SETTINGS = TrainingSettings(max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
+SETTINGS = TrainingSettings(epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
 _HELD_OUT = 64  # documents
 _CHARS = 1_500  # read of one document: many short pieces of many hands, not few long ones
 _CANNOT = 2
