@@ -28,12 +28,22 @@ from tests.tiny_model import save_tiny
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60
+LONG = 4096  # positions
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:app.api.server", "app.api.factory:create_app()")
 
 
 @pytest.fixture(scope="module")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny("llama", tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def ring_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that goes round in a ring, and has a context that no stream comes to the end of."""
+    path = save_tiny("llama", tmp_path_factory.mktemp("model") / "tiny", seed=9)
+    described = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(described | {"max_position_embeddings": LONG}))
+    return path
 
 
 @pytest.fixture
@@ -94,7 +104,7 @@ def test_a_base_model_that_cannot_be_loaded_ends_the_server_with_its_reason(conf
 
 
 @pytest.fixture
-def running(config: StorageConfig, model_path: Path) -> Iterator[tuple[str, Person, "subprocess.Popen[str]"]]:
+def running(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, Person, "subprocess.Popen[str]"]]:
     upgrade(config)
     storage = Storage.open(config)
     person = join(storage)
@@ -103,7 +113,8 @@ def running(config: StorageConfig, model_path: Path) -> Iterator[tuple[str, Pers
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # A server that holds its end up until the graceful time-out outlasts the patience of the test.
-    process = run(config, model_path, port, "--graceful-timeout", str(2 * PATIENCE_S))
+    options = ("--graceful-timeout", str(2 * PATIENCE_S))
+    process = run(config, ring_path, port, *options, IDIOLECT_MAX_CONTEXT=str(LONG))
     url = f"http://127.0.0.1:{port}"
     assert eventually(lambda: process.poll() is None and _answers(url), 90)
     yield url, person, process
@@ -115,12 +126,8 @@ STREAMS = 100
 
 
 @pytest.fixture
-def crowd(config: StorageConfig, tmp_path: Path) -> Iterator[tuple[str, list[Person]]]:
-    """A server with a row for each of a hundred streams, and the people to ask for them. Its model goes round in a ring
-    and has a context that no stream comes to the end of."""
-    long = save_tiny("llama", tmp_path / "tiny", seed=9)
-    described = json.loads((long / "config.json").read_text())
-    (long / "config.json").write_text(json.dumps(described | {"max_position_embeddings": 4096}))
+def crowd(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, list[Person]]]:
+    """A server with a row for each of a hundred streams, and the people to ask for them."""
     upgrade(config)
     storage = Storage.open(config)
     people = [join(storage) for _ in range(-(-STREAMS // MAX_GENERATIONS))]
@@ -128,8 +135,8 @@ def crowd(config: StorageConfig, tmp_path: Path) -> Iterator[tuple[str, list[Per
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"IDIOLECT_MAX_NUM_SEQS": str(STREAMS), "IDIOLECT_MAX_WAITING": "0", "IDIOLECT_MAX_CONTEXT": "4096"}
-    process = run(config, long, port, **settings)
+    settings = {"IDIOLECT_MAX_NUM_SEQS": str(STREAMS), "IDIOLECT_MAX_WAITING": "0", "IDIOLECT_MAX_CONTEXT": str(LONG)}
+    process = run(config, ring_path, port, **settings)
     url = f"http://127.0.0.1:{port}"
     assert eventually(lambda: process.poll() is None and _answers(url), 90)
     yield url, people
@@ -202,7 +209,8 @@ def test_a_hang_up_frees_the_row_and_sigterm_ends_open_streams_at_once(
     running: tuple[str, Person, "subprocess.Popen[str]"],
 ) -> None:
     url, person, process = running
-    body = {"model": "tiny", "prompt": "x", "max_tokens": 250, "temperature": 1, "stream": True}
+    prompt = next(letter for letter in string.ascii_lowercase if _goes_on(url, person, letter))
+    body = {"model": "tiny", "prompt": prompt, "max_tokens": LONG // 2, "temperature": 0, "stream": True}
     answer = httpx.post(f"{url}/v1/completions", json=body | {"stream": False, "max_tokens": 4}, headers=person.headers)
     assert answer.status_code == 200
     with httpx.stream("POST", f"{url}/v1/completions", json=body, headers=person.headers) as cut:
