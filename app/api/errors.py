@@ -123,7 +123,10 @@ def _of_storage(error: Exception) -> ApiError | None:
         case stored.NotFound():
             return missing(_innermost())
         case stored.NoPublishedVersion():
-            message = "This voice has no published version yet: add writing samples and train it, then try again."
+            message = (
+                "This voice has no version in use: train it from writing samples, "
+                "or put one of its versions to use, then try again."
+            )
             return ApiError(409, message, code="voice_not_trained", param="model", headers=NO_RETRY)
         case stored.RequestUnderWay():
             return ApiError(409, str(error), code="idempotency_key_in_use", headers={"Retry-After": "1"})

@@ -117,17 +117,19 @@ def test_meets_401_without_a_good_key(client_of: ClientOf, key: str) -> None:
 
 def test_meets_404_for_somebody_elses_voice(api: Api, client_of: ClientOf, ann: Person, ben: Person) -> None:
     publish_random(api, ben)
-    for model in (ben.voice_id, "voice-unknown"):
+    for model in (ben.voice_id, "voice-unknown", f"{ann.voice_id}@2"):
         with pytest.raises(openai.NotFoundError) as refused:
             client_of(ann.key).completions.create(model=model, prompt="Hello")
         assert refused.value.code == "model_not_found"
         assert refused.value.param == "model"
+        assert "/versions" in refused.value.message, "where to look"
 
 
 def test_meets_409_for_an_untrained_voice_and_is_told_not_to_retry(client_of: ClientOf, ann: Person) -> None:
     with pytest.raises(openai.ConflictError) as refused:
         client_of(ann.key).completions.create(model=ann.voice_id, prompt="Hello")
     assert refused.value.code == "voice_not_trained"
+    assert "put one of its versions to use" in refused.value.message
     assert refused.value.response.headers["x-should-retry"] == "false"
 
 
