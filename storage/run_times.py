@@ -56,6 +56,27 @@ def estimated_finish(session: Session, run: TuningRun) -> int | None:
     return int(ends_at) if ends_at >= clock.now() else None
 
 
+def trainings_before_report(session: Session, version: PrefixVersion) -> int | None:
+    """How many trainings the report of a version, which comes after all that was asked for before it, still waits for;
+    0: none, it is measured now. None: no worker lives."""
+    living = workers.living(session)
+    if not living:
+        return None
+    before = select(TuningRun.state).where(
+        TuningRun.created_at < version.created_at, TuningRun.state.in_(("queued", *CLAIMED_STATES))
+    )
+    states = list(session.scalars(before))
+    queued = 0 if maintenance.current(session) is not None else states.count("queued")
+    if not queued and living - _busy(session):
+        return 0
+    return queued + sum(state != "queued" for state in states)
+
+
+def _busy(session: Session) -> set[str]:
+    held = select(TuningRun.worker).where(TuningRun.state.in_(CLAIMED_STATES))
+    return {worker for worker in session.scalars(held) if worker}
+
+
 def _usual(took: list[float]) -> float:
     """Their mean, since what waits for several waits for the sum of them, without those that stood still."""
     most = UNUSUAL * median(took)

@@ -29,12 +29,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Closeness:
-    """What is known of a version. bars: what it was published for, at the least. being_measured: the rest will come.
-    style: "nearer", "as near" or "farther" than the base model writes, None where it can't be said. repeated_words: the
+    """What is known of a version. bars: what it was published for, at the least. being_measured: the rest will come,
+    after so many trainings as `behind` says, None where there is no worker to measure it. style: "nearer", "as near" or "farther" than the base model writes, None where it can't be said. repeated_words: the
     longest run repeated from the samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a
     neutral text is harder."""
 
     being_measured: bool
+    behind: int | None = None
     bars: tuple[Bar, ...] = ()
     style: str | None = None
     base_distance: float | None = None
@@ -43,12 +44,18 @@ class Closeness:
     ability: str | None = None
     ability_pct: float | None = None
 
+    @property
+    def mark(self) -> str:
+        """What changes when there is something new to say of a report that is waited for; empty: none is."""
+        return f"behind-{self.behind}" if self.being_measured else ""
 
-def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None) -> Closeness:
-    """What to say of this version, by its figures and its report, where there is one (yet)."""
+
+def closeness_of(version: PrefixVersion, report: Mapping[str, Any] | None, behind: int | None = None) -> Closeness:
+    """What to say of this version, by its figures and its report, where there is one (yet): it is measured after so
+    many trainings as `behind` says."""
     if report is None:
         soon = clock.now() - version.created_at < MEASURED_WITHIN_S
-        return Closeness(being_measured=soon, bars=_bars(version.figures, {}))
+        return Closeness(being_measured=soon, behind=behind, bars=_bars(version.figures, {}))
     distances = _part(report, "style_distance")
     base, voice = figure(distances, "base"), figure(distances, "voice")
     repeated = figure(_part(report, "longest_overlap"), "words")

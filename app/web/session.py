@@ -68,6 +68,8 @@ def sign_in_required() -> AnyResponse | None:
     if request.method != "GET":
         flash(gettext("You were signed out. Sign in, and do that once more."), "error")
         return redirect(url_for("accounts.sign_in"))
+    if request.headers.get("HX-Request"):  # a part of a page that asks by itself: what is shown there stays
+        return current_app.response_class(status=401)
     return redirect(url_for("accounts.sign_in", next=request.full_path.rstrip("?")))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template
+from flask import render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from app.web.advice import advice
@@ -14,7 +15,7 @@ from app.web.closeness import Closeness, closeness_of, rests_on
 from app.web.session import me, storage
 from app.web.style_picture import StylePicture, picture_of
 from app.web.votes import Verdict, verdicts
-from storage import reports, samples, trials, tuning_runs, voices
+from storage import reports, run_times, samples, trials, tuning_runs, voices
 from storage.errors import IntegrityError, KeyErased
 from storage.models import PrefixVersion, Voice
 
@@ -46,7 +47,7 @@ def read(voice_id: str, number: int) -> VersionPage:
             voice=voice,
             version=version,
             versions=voices.list_versions(session, me().id, voice_id),
-            closeness=closeness_of(version, report),
+            closeness=closeness_of(version, report, run_times.trainings_before_report(session, version)),
             style=picture_of(report or {}),
             rests_on=rests_on(version.figures),
             verdicts=verdicts(trials.tallies(session, me().id, voice_id, number)),
@@ -70,7 +71,14 @@ def report_of(session: Session, version: PrefixVersion) -> Mapping[str, Any] | N
         return {}
 
 
-def show(voice_id: str, number: int) -> str:
-    """The page as HTML."""
+def is_unchanged(closeness: Closeness | None) -> bool:
+    """Whether a page that waits for a report, and asks for it again and again, shows already what there is to say."""
+    return closeness is not None and bool(closeness.mark) and request.args.get("seen") == closeness.mark
+
+
+def show(voice_id: str, number: int) -> ResponseReturnValue:
+    """The page as HTML; nothing for one that waits for the report and would be told nothing new."""
     page = read(voice_id, number)
+    if is_unchanged(page.closeness):
+        return "", 204
     return render_template("version.html", page=page, voice=page.voice, version=page.version)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import render_template, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from app.web import remark_lines
@@ -11,8 +12,8 @@ from app.web.closeness import Closeness, closeness_of
 from app.web.remark_lines import RemarkLine
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from app.web.version_page import report_of
-from storage import maintenance, sample_changes, samples, voices
+from app.web.version_page import is_unchanged, report_of
+from storage import maintenance, run_times, sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
 from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
 from storage.samples import Sample
@@ -101,12 +102,29 @@ def _newest(versions: Sequence[PrefixVersion], in_use: int | None) -> Sequence[P
 
 def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
     in_use = next((version for version in versions if version.version == voice.active_version), None)
-    return None if in_use is None else closeness_of(in_use, report_of(session, in_use))
+    if in_use is None:
+        return None
+    return closeness_of(in_use, report_of(session, in_use), run_times.trainings_before_report(session, in_use))
 
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
     """The page as HTML, with what was typed and what went wrong."""
-    page = read(voice_id, request.args.get("page", 1, type=int), all_versions=request.args.get("versions") == "all")
+    return html(asked_for(voice_id), typed=typed, **notices)
+
+
+def shown_or_unchanged(voice_id: str) -> ResponseReturnValue:
+    """The page as HTML; nothing for one that waits for a report and would be told nothing new."""
+    page = asked_for(voice_id)
+    return ("", 204) if is_unchanged(page.closeness) else html(page)
+
+
+def asked_for(voice_id: str) -> VoicePage:
+    """The page's data, as its address asks for it. Raises NotFound for another's voice."""
+    return read(voice_id, request.args.get("page", 1, type=int), all_versions=request.args.get("versions") == "all")
+
+
+def html(page: VoicePage, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
+    """The page as HTML."""
     return render_template(
         "voice.html",
         page=page,

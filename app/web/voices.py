@@ -60,7 +60,7 @@ def create() -> ResponseReturnValue:
 @voices.get("/voices/<voice_id>")
 def show(voice_id: str) -> ResponseReturnValue:
     """Samples, training and versions of one voice."""
-    return voice_page.show(voice_id)
+    return voice_page.shown_or_unchanged(voice_id)
 
 
 @voices.get("/voices/<voice_id>/versions/<int:version>")

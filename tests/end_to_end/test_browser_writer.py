@@ -48,6 +48,17 @@ def test_training_is_followed_live_and_what_is_being_typed_stays(page: Page, ada
     expect(page.get_by_label("Paste something you wrote")).to_have_value("I am in the middle of a")
 
 
+@pytest.mark.parametrize("path", ["", "/versions/1"])
+def test_a_report_comes_by_itself_once_it_is_measured(page: Page, ada: Person, path: str) -> None:
+    publish(ada)
+    page.goto(ada.url + path)
+    note = page.get_by_text("comes here by itself")
+    expect(note).to_be_visible()
+    add_report(ada)
+    expect(page.get_by_text("Base model, shown your samples first")).to_be_visible()
+    expect(note).to_have_count(0)
+
+
 def test_news_of_a_training_leave_the_focus_where_it_is(page: Page, ada: Person) -> None:
     claim = begin(ada, steps=1)
     page.goto(ada.url)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from storage import maintenance, reports, run_claims, run_times, tuning_runs, workers
-from storage.models import TuningRun, User
+from storage.models import PrefixVersion, TuningRun, User
 from storage.run_claims import Claim
 from storage.run_times import Forecast
 from storage.store import Storage
@@ -210,3 +210,51 @@ def test_a_run_that_goes_on_ends_when_it_says(house: Storage, clock: Clock) -> N
     assert finish_of(house, run) == clock.at + 90
     clock.at += 100
     assert finish_of(house, run) is None, "it was interrupted since"
+
+
+def trainings_before(storage: Storage, version: PrefixVersion) -> int | None:
+    with storage.database.reading() as session:
+        return run_times.trainings_before_report(session, version)
+
+
+def test_a_report_waits_for_the_trainings_that_were_asked_for_before_it(house: Storage, clock: Clock) -> None:
+    first, (_, claim) = asked(house), held(house)
+    clock.at += 1
+    user = factories.make_user(house)
+    version = factories.publish(house, user, factories.first_voice(house, user))
+    clock.at += 1
+    asked(house)
+    assert trainings_before(house, version) == 2
+    with house.database.session() as session:
+        run_claims.finish(session, claim, state="succeeded", published=False)
+    assert trainings_before(house, version) == 1
+    with house.database.session() as session:
+        tuning_runs.cancel_run(session, user_id=None, run_id=first.id, actor_id=None)
+    assert trainings_before(house, version) == 0
+
+
+def test_a_report_does_not_wait_for_what_another_worker_trains(house: Storage, clock: Clock) -> None:
+    held(house)
+    clock.at += 1
+    user = factories.make_user(house)
+    version = factories.publish(house, user, factories.first_voice(house, user))
+    assert trainings_before(house, version) == 1
+    alive(house, "worker-b")
+    assert trainings_before(house, version) == 0
+
+
+def test_a_report_does_not_wait_for_what_is_held_back(house: Storage, clock: Clock) -> None:
+    run = asked(house)
+    clock.at += 1
+    user = factories.make_user(house)
+    version = factories.publish(house, user, factories.first_voice(house, user))
+    assert trainings_before(house, version) == 1
+    it_is_held_back(house, clock, run)
+    assert trainings_before(house, version) == 0
+
+
+def test_without_a_worker_nobody_knows_when_a_report_is_measured(house: Storage, clock: Clock) -> None:
+    user = factories.make_user(house)
+    version = factories.publish(house, user, factories.first_voice(house, user))
+    clock.at += workers.SILENT_AFTER_S + 1
+    assert trainings_before(house, version) is None

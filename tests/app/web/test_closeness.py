@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from app.web.closeness import closeness_of
-from storage import clock, samples, voices
+from storage import clock, samples, tuning_runs, voices, workers
 from storage.models import PrefixVersion
 from tests.app.web.browser import Person
 from tests.app.web.training import FIGURES, add_report, publish
@@ -69,14 +69,45 @@ def test_what_could_not_be_measured_is_not_spoken_of(ada: Person) -> None:
 def test_a_new_version_is_being_measured_and_an_old_one_without_a_report_has_its_figures(ada: Person) -> None:
     assert TITLE not in text_of(ada)
     publish(ada)
-    assert "the rest of it will be measured once the trainings that wait are done" in text_of(ada)
-    assert "The rest will be measured once the trainings that wait are done" in report_of(ada)
+    for said in (text_of(ada), report_of(ada)):
+        assert "The rest of the report is measured as soon as a worker is there" in said
     with ada.storage.database.session() as session:
         session.execute(update(PrefixVersion).values(created_at=clock.now() - 3601))
     for said in (text_of(ada), report_of(ada)):
         assert "2.200" in said
-        assert "will be measured" not in said
+        assert "The rest of the report" not in said
     assert "There is no picture of its style" in report_of(ada)
+
+
+def test_a_page_that_waits_for_the_report_says_what_for_and_is_told_only_what_is_new(ada: Person, bob: Person) -> None:
+    bob.add(3)
+    bob.run()
+    publish(ada)
+    with ada.storage.database.session() as session:
+        workers.beat(session, "hand")
+    for path, part in (("", "#closeness"), ("/versions/1", "#measured")):
+        page = ada.browser.get(ada.url + path).text
+        assert "is measured after 1 training that was asked for before" in page
+        asks = re.search(rf'hx-get="([^"]+)" hx-trigger="every 4s" hx-target="{part}"', page)
+        assert asks is not None
+        assert ada.browser.get(asks[1]).status_code == 204
+    with bob.storage.database.session() as session:
+        tuning_runs.cancel_run(session, user_id=bob.user.id, run_id=bob.newest_run_id(session), actor_id=None)
+    for path in ("", "/versions/1"):
+        assert "is being measured now" in ada.browser.get(f"{ada.url}{path}?seen=behind-1").text
+        assert ada.browser.get(f"{ada.url}{path}?seen=behind-0").status_code == 204
+    add_report(ada)
+    for path in ("", "/versions/1"):
+        page = ada.browser.get(f"{ada.url}{path}?seen=behind-0")
+        assert page.status_code == 200
+        assert "The rest of the report" not in page.text
+        assert "every 4s" not in page.text
+
+
+def test_a_page_that_asks_by_itself_and_is_signed_out_meanwhile_keeps_what_it_shows(ada: Person) -> None:
+    ada.browser.client.delete_cookie("idiolect_session")
+    assert ada.browser.get(ada.url, headers={"HX-Request": "true"}).status_code == 401
+    assert ada.browser.get(ada.url).status_code == 302
 
 
 def test_only_the_version_in_use_is_spoken_of(ada: Person) -> None:
