@@ -103,6 +103,7 @@ def test_a_connection_lost_before_anything_came_keeps_the_text(page: Page) -> No
     page.route("**/write/stream", lambda route: route.abort())
     go_on(page)
     expect(page.get_by_role("alert").filter(has_text="lost before anything came")).to_have_count(2)
+    expect(page.locator("#write-status")).to_have_text("Nothing was written.")
     expect(text(page)).to_have_value("To whom it concerns: ")
     page.unroute("**/write/stream")
     column(page, "In your voice").get_by_role("button", name="Try again").click()
@@ -198,6 +199,27 @@ def test_a_selection_is_rewritten_and_the_difference_is_shown(page: Page, upstre
     assert asked(upstream)[0]["prompt"] == "It began:"
     mine.get_by_role("button", name="Put it in place").click()
     expect(text(page)).to_have_value(f"It began: {SAID} And ended.")
+
+
+def test_what_is_missing_is_said_before_anything_is_asked_and_the_drafts_stay(page: Page, upstream: Upstream) -> None:
+    said = page.locator("#write-status")
+    page.get_by_role("button", name="Go on", exact=True).first.click()
+    expect(said).to_have_text("Write a few words to begin with.")
+    go_on(page)
+    done(page)
+    asked_so_far = len(upstream.seen)
+    page.get_by_role("button", name="Rewrite the selection").click()
+    expect(said).to_have_text("Select the words in your text that should be written anew.")
+    select(page, 0, 2)
+    page.get_by_role("button", name="Rewrite the selection").click()
+    expect(said).to_contain_text("select something further on")
+    text(page).evaluate("area => area.setSelectionRange(0, 0)")
+    page.get_by_role("button", name="Go on", exact=True).first.click()
+    expect(said).to_contain_text("put it behind the words to go on from")
+    for name in ("Base model", "In your voice"):
+        expect(column(page, name).locator(".output")).to_have_text(SAID)
+        expect(column(page, name).locator(".problem")).to_be_empty()
+    assert len(upstream.seen) == asked_so_far
 
 
 def test_blind_nothing_tells_who_is_who_until_the_choice(page: Page, ada: Person, storage: Storage) -> None:

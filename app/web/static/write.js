@@ -75,9 +75,22 @@
     return { wish, start, passage: wish.passage };
   }
 
+  // What the server would refuse each column for, before the drafts that stand there are cleared away.
+  function missing(wish) {
+    const nothingBefore = !wish.before.trim();
+    if (wish.task === "continue" && nothingBefore) return text.value.trim() ? gettext("Nothing stands before the cursor: put it behind the words to go on from.") : gettext("Write a few words to begin with.");
+    if (wish.task === "brief" && !(wish.brief || "").trim()) return gettext("Say in a sentence or two what the text should be.");
+    if (wish.task === "rewrite" && !wish.passage.trim()) return gettext("Select the words in your text that should be written anew.");
+    if (wish.task === "rewrite" && nothingBefore && !("takesRequests" in form.dataset)) return gettext("This base model writes a passage anew from what stands before it, and nothing does: select something further on.");
+    return "";
+  }
+
   async function begin(task) {
     if (abort) return;
     const round = wishOf(task);
+    const lacking = missing(round.wish);
+    status.textContent = lacking;
+    if (lacking) return;
     const blindly = Boolean(blind && blind.checked);
     if (choice) choice.hidden = true;
     if (choice) byId("choice-said").textContent = "";
@@ -94,12 +107,13 @@
       dress(blindly);
       const columns = byId("columns");  // what comes is to be seen coming
       if (columns.getBoundingClientRect().top > innerHeight * 0.75) columns.scrollIntoView();
-      await Promise.all(places.filter((place) => !place.hidden).map((place) => {
+      const came = await Promise.all(places.filter((place) => !place.hidden).map((place) => {
         const column = blindly ? place.dataset.place : place.dataset.writer === "mine" ? "mine" : "other";
         const wish = { ...round.wish, column };
         const drafts = Array.from({ length: Number(wish.drafts) }, (_, index) => draftIn(place, wish, round, index));
         return fill(place, wish, drafts, signal);
       }));
+      return came.some(Boolean);
     });
     offerChoice();
   }
@@ -108,15 +122,16 @@
     if (trial && places.every(hasText)) choice.hidden = false;
   }
 
+  // work: resolves to whether anything was written.
   async function busy(work) {
     abort = new AbortController();
     const signal = abort.signal;
     for (const button of tasks) button.disabled = true;
     stop.hidden = false;
     status.textContent = gettext("Writing …");
-    let said = gettext("Done.");
+    let said = "";
     try {
-      await work(signal);
+      said = (await work(signal)) ? gettext("Done.") : gettext("Nothing was written.");
     } catch (error) {
       said = error instanceof Refused ? error.message : NOTHING_CAME;
     }
@@ -148,6 +163,7 @@
       place.classList.remove("streaming");
       for (const draft of drafts) await draft.finish();
     }
+    return drafts.some((draft) => draft.text);
   }
 
   // columns

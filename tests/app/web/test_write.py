@@ -115,20 +115,21 @@ def test_with_versions_there_are_two_columns_and_what_may_stand_beside(old_hand:
 
 def test_a_voice_that_is_switched_off_is_not_offered(old_hand: Person) -> None:
     old_hand.browser.post(f"{old_hand.url}/versions/use", {"version": ""})
-    assert 'data-writer="mine"' not in old_hand.browser.get(f"{old_hand.url}/write").text
+    page = old_hand.browser.get(f"{old_hand.url}/write").text
+    assert 'data-writer="mine"' not in page
+    assert "this voice is switched off" in page
+    assert f'href="{old_hand.url}#versions">Choose a version</a>' in page
+    assert "none in use yet" not in page
+    assert "Train this voice" not in page
 
 
-def test_a_brief_is_offered_where_the_base_model_follows_one_and_else_it_says_why_not(
-    writer: Person, storage: Storage
-) -> None:
+def test_a_brief_is_offered_only_where_the_base_model_follows_one(writer: Person, storage: Storage) -> None:
     page = writer.browser.get(f"{writer.url}/write").text
-    assert "Starting from a brief is not offered. The base model tiny-base has no chat template" in page
-    assert 'value="brief" disabled' in page
+    assert 'value="brief"' not in page
     assert 'id="brief"' not in page
     register(storage, chat=True)
     page = writer.browser.get(f"{writer.url}/write").text
-    assert "not offered" not in page
-    assert 'value="brief" disabled' not in page
+    assert 'value="brief"' in page
     assert 'id="brief"' in page
 
 
