@@ -30,9 +30,9 @@ class Bar:
 @dataclass(frozen=True)
 class Closeness:
     """What is known of a version. bars: what it was published for, at the least. being_measured: the rest will come,
-    after so many trainings as `behind` says, None where there is no worker to measure it. style: "nearer", "as near" or "farther" than the base model writes, None where it can't be said. repeated_words: the
-    longest run repeated from the samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a
-    neutral text is harder."""
+    after so many trainings as `behind` says, None where there is no worker to measure it. style: "nearer", "as near" or
+    "farther" than the base model writes, None where it can't be said. repeated_words: the longest run repeated from the
+    samples. ability: "kept", "better", or "worse"; ability_pct: by how many percent a neutral text is harder."""
 
     being_measured: bool
     behind: int | None = None

@@ -100,7 +100,8 @@ def resume(run_id: str) -> ResponseReturnValue:
 
 @tuning.get("/runs/<run_id>/events")
 def events(run_id: str) -> ResponseReturnValue:
-    """The run as server-sent events: `progress` carries the panel as HTML, `ended` closes. A page that gets no seat
+    """The run as server-sent events: `progress` carries the panel as HTML, `standing` the same in a word or two,
+    `ended` closes. A page that gets no seat
     keeps what it shows and asks again, at longer and longer intervals."""
     with storage().database.reading() as session:
         tuning_runs.get_run(session, me().id, run_id)
@@ -108,15 +109,16 @@ def events(run_id: str) -> ResponseReturnValue:
     watch = Watch(storage(), me().id, run_id, token(), poll_s, caller_socket(request.environ))
     with ExitStack() as held:  # the seat: given back here, or when the stream is closed
         held.enter_context(cast(Seats, current_app.extensions[SEATS]).one(me().id))
-        frames = live_frames(watch, copy_current_request_context(panel))
+        frames = live_frames(watch, copy_current_request_context(news))
         response = Response(frames, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
         response.call_on_close(held.pop_all().close)
         return response
 
 
-def panel(report: RunReport) -> str:
-    """What the page shows of a run."""
-    return render_template("_run.html", report=report)
+def news(report: RunReport) -> str:
+    """What the page shows of a run, as events."""
+    panel = frame("progress", render_template("_run.html", report=report))
+    return panel + (frame("standing", render_template("_run_standing.html", report=report)) if report.live else "")
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ class Watch:
 
 
 def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]:
-    """Frames until the run ends, the person leaves, is signed out or suspended, or LONGEST_S have passed."""
+    """Frames until the run ends, the person leaves, is signed out or suspended, or LONGEST_S have passed. show: makes
+    those of a run that has changed."""
     seen: Mark | None = None
     began = spoke = checked = time.monotonic()
     while time.monotonic() - began < LONGEST_S and not has_gone(watch.caller):
@@ -158,7 +161,7 @@ def live_frames(watch: Watch, show: Callable[[RunReport], str]) -> Iterator[str]
             return
         if report is not None:
             spoke = time.monotonic()
-            yield frame("progress", show(report))
+            yield show(report)
             if not report.live:
                 yield frame("ended", "")
                 return

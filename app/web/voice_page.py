@@ -55,6 +55,11 @@ class VoicePage:
         return self.report is not None and list(self.included_ids) != self.report.run.sample_ids
 
     @property
+    def switched_off(self) -> bool:
+        """Whether it could speak, and its person lets no version do so."""
+        return bool(self.versions) and self.voice.active_version is None
+
+    @property
     def opens_with(self) -> str:
         """Which section stands first, 'samples' or 'voice': the one with what there is to do next, or to watch."""
         if self.report is not None and self.report.live:

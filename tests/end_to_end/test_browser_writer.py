@@ -59,6 +59,19 @@ def test_a_report_comes_by_itself_once_it_is_measured(page: Page, ada: Person, p
     expect(note).to_have_count(0)
 
 
+def test_the_step_follows_a_training_that_waits(page: Page, ada: Person) -> None:
+    ada.add(3)
+    run = ada.run()
+    page.goto(ada.url)
+    says = page.locator("#voice-says")
+    expect(says).to_have_text("waiting to train")
+    with ada.storage.database.session() as session:
+        assert run_claims.claim(session, run.id, worker="hand", lease_s=60, max_attempts=3)
+    expect(says).to_have_text("in training")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("heading", name="Pausing")).to_be_visible()
+
+
 def test_news_of_a_training_leave_the_focus_where_it_is(page: Page, ada: Person) -> None:
     claim = begin(ada, steps=1)
     page.goto(ada.url)

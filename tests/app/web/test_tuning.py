@@ -1,3 +1,4 @@
+import re
 import time
 from collections.abc import Callable
 
@@ -235,6 +236,22 @@ def test_events_follow_the_run_to_its_end(ada: Person) -> None:
     last, ended = list(stream)
     assert b"nothing was changed" in last
     assert ended == b"event: ended\ndata: \n\n"
+
+
+def standing(person: Person) -> list[str]:
+    return re.findall(r'<small id="voice-says">([^<]*)</small>', person.browser.get(person.url).text)
+
+
+def test_the_step_says_whether_it_waits_or_trains(ada: Person, bob: Person) -> None:
+    ada.add(3)
+    run_id = ada.run().id
+    assert standing(ada) == ["waiting to train"]
+    ada.browser.post(f"/runs/{run_id}/pause")
+    assert standing(ada) == ["paused"]
+    claim = begin(bob)
+    assert standing(bob) == ["in training"]
+    end(bob, claim, "cancelled")
+    assert standing(bob) == ["ready to train"]
 
 
 def test_events_have_the_type_that_browsers_stream(ada: Person) -> None:

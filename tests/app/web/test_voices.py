@@ -118,7 +118,10 @@ def test_the_voice_can_be_switched_off_and_on_again(ada: Person) -> None:
     publish(ada)
     ada.browser.post(f"{ada.url}/versions/use", {"version": ""})
     page = ada.browser.get(ada.url).text
-    assert "No version is in use" in page
+    assert "This voice is switched off" in page
+    assert "Choose one of its versions below to switch it on again" in page
+    assert 'id="versions"' in page
+    assert "A new version is ready" not in page
     assert "Use version 1</button>" in page
     with ada.storage.database.session() as session:
         assert voices.get_voice(session, ada.user.id, ada.voice.id).active_version is None
