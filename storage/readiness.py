@@ -39,14 +39,27 @@ NEXT_RUNG = 2  # to strive for at first: five pieces hardly bring more than thre
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether a voice can be trained, over its included samples, and a sentence for its owner. rungs: how many of
-    LADDER it has the words for."""
+    """Whether a voice can be trained, over its included samples, and a sentence for its owner."""
 
     num_samples: int
     num_words: int
     enough: bool
     sentence: str
-    rungs: int
+
+    @property
+    def rungs(self) -> int:
+        """How many of LADDER it has the words for."""
+        return _rungs(self.num_words)
+
+    @property
+    def goal_words(self) -> int | None:
+        """How many words to strive for next, those of the sentence; None: beyond what it has nothing was measured."""
+        return _goal(self.num_samples, self.num_words, self.enough)
+
+    @property
+    def missing_words(self) -> int:
+        """How many words are missing to that; 0 where there is none."""
+        return max(0, (self.goal_words or 0) - self.num_words)
 
 
 def readiness(session: Session, user_id: str, voice_id: str) -> Readiness:
@@ -58,11 +71,26 @@ def readiness(session: Session, user_id: str, voice_id: str) -> Readiness:
         )
     ).one()
     enough = num_words >= ENOUGH_WORDS or (num_samples >= ENOUGH_SAMPLES and num_words >= LEAST_WORDS)
-    rungs = sum(num_words >= rung.words for rung in LADDER)
-    return Readiness(num_samples, num_words, enough, _sentence(num_samples, num_words, enough, rungs), rungs)
+    return Readiness(num_samples, num_words, enough, _sentence(num_samples, num_words, enough))
 
 
-def _sentence(num_samples: int, num_words: int, enough: bool, rungs: int) -> str:
+def _rungs(num_words: int) -> int:
+    return sum(num_words >= rung.words for rung in LADDER)
+
+
+def _goal(num_samples: int, num_words: int, enough: bool) -> int | None:
+    if not enough:
+        return LEAST_WORDS if num_samples >= ENOUGH_SAMPLES else ENOUGH_WORDS
+    there = _next_rung(num_words)
+    return there.words if there else None
+
+
+def _next_rung(num_words: int) -> Rung | None:
+    rungs = _rungs(num_words)
+    return None if rungs == len(LADDER) else LADDER[max(rungs, NEXT_RUNG)]
+
+
+def _sentence(num_samples: int, num_words: int, enough: bool) -> str:
     if num_samples == 0:
         return (
             f"Add a few things you have written: {ENOUGH_SAMPLES} pieces, or about {ENOUGH_WORDS} words in all, "
@@ -76,13 +104,13 @@ def _sentence(num_samples: int, num_words: int, enough: bool, rungs: int) -> str
         if pieces == 1:
             return f"A little more: 1 more piece, or about {words} more words, and you can train."
         return f"A little more: {pieces} more pieces, or about {words} more words, and you can train."
-    if rungs == len(LADDER):
+    there = _next_rung(num_words)
+    if there is None:
         return (
             "Plenty to learn from. Nothing beyond this much has been measured; other kinds of writing may help more "
             "than more of the same."
         )
-    there = LADDER[max(rungs, NEXT_RUNG)]
-    missing = there.words - num_words
+    missing, rungs = there.words - num_words, _rungs(num_words)
     if not rungs:
         return (
             f"Enough to begin. About {missing:,} more words would make it {there.words:,}: that much brought the "

@@ -33,10 +33,9 @@ def forecast(session: Session, run: TuningRun) -> Forecast | None:
     if run.state != "queued" or maintenance.current(session) is not None:
         return None
     living = workers.living(session)
-    took = _took(session)
-    if not living or len(took) < LEAST_ENDED:
+    takes = usually_takes(session)
+    if not living or takes is None:
         return None
-    takes = _usual(took)
     free_in, lost = _free_in(session, living, takes)
     ahead = (tuning_runs.queue_position(session, run.id) or 1) - 1 + lost
     for task_takes in [*_reports_ahead(session, run, takes), *[takes] * ahead]:
@@ -75,6 +74,12 @@ def trainings_before_report(session: Session, version: PrefixVersion) -> int | N
 def _busy(session: Session) -> set[str]:
     held = select(TuningRun.worker).where(TuningRun.state.in_(CLAIMED_STATES))
     return {worker for worker in session.scalars(held) if worker}
+
+
+def usually_takes(session: Session) -> float | None:
+    """Seconds that a training takes, by those of lately; None: fewer than LEAST_ENDED have shown it."""
+    took = _took(session)
+    return _usual(took) if len(took) >= LEAST_ENDED else None
 
 
 def _usual(took: list[float]) -> float:

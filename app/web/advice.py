@@ -7,7 +7,7 @@ from typing import Any
 from app.web.closeness import FEW_JUDGING, LEAST_WHOLE, SAME_DISTANCE
 from app.web.formats import figure, number
 from app.web.words import gettext
-from storage.readiness import GOOD_WORDS, Readiness
+from storage.readiness import Readiness
 
 LONG_RUN_WORDS = 10  # word for word from a sample; shorter ones are turns of phrase
 COSTLY_PCT = 5.0
@@ -26,10 +26,12 @@ def _of_samples(figures: Mapping[str, Any], readiness: Readiness, samples_change
         yield gettext(
             "Your samples are others than at the last training: train again, and it learns from them as they are."
         )
-    if readiness.num_words < GOOD_WORDS:
+    if readiness.goal_words is not None and readiness.missing_words:
         yield gettext(
-            "More of your writing: about %(words)s words more are worth the most, above all longer, finished pieces.",
-            words=number(GOOD_WORDS - readiness.num_words),
+            "More of your writing: about %(words)s more words, which would make it %(goal)s, are worth the most, above "
+            "all longer, finished pieces.",
+            words=number(readiness.missing_words),
+            goal=number(readiness.goal_words),
         )
     if given is not None and given < LEAST_WHOLE:
         yield gettext(

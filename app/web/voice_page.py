@@ -15,7 +15,7 @@ from app.web.session import me, storage
 from app.web.version_page import is_unchanged, report_of
 from storage import maintenance, run_times, sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
-from storage.readiness import GOOD_WORDS, LADDER, WORDS_A_PIECE, Readiness
+from storage.readiness import LADDER, WORDS_A_PIECE, Readiness
 from storage.samples import Sample
 
 SAMPLES_A_PAGE = 30
@@ -43,11 +43,13 @@ class VoicePage:
     num_versions: int
     closeness: Closeness | None
     held: str | None  # why no training begins just now; None: they do
+    takes_s: float | None  # what a training takes, where it is known
 
     @property
     def fullness(self) -> float:
-        """How much of what helps most has been given, 0 to 100."""
-        return round(min(100.0, 100 * self.readiness.num_words / GOOD_WORDS), 1)
+        """How much has been given of the words to strive for, 0 to 100."""
+        goal = self.readiness.goal_words
+        return 100.0 if goal is None else round(min(100.0, 100 * self.readiness.num_words / goal), 1)
 
     @property
     def samples_changed(self) -> bool:
@@ -98,6 +100,7 @@ def read(voice_id: str, page: int, *, all_versions: bool = False) -> VoicePage:
             num_versions=len(versions),
             closeness=_closeness(session, voice, versions),
             held=on.reason if on else None,
+            takes_s=run_times.usually_takes(session),
         )
 
 

@@ -188,6 +188,10 @@ def test_readiness_says_what_more_would_bring(
         ready = samples.readiness(session, user.id, voice.id)
     assert (ready.num_samples, ready.num_words, ready.enough) == (len(words), sum(words), enough)
     assert re.search(sentence, ready.sentence)
+    if ready.goal_words is not None:
+        assert f"{ready.missing_words:,} more words" in ready.sentence or not words
+    else:
+        assert ready.missing_words == 0
 
 
 def test_readiness_counts_only_what_is_included(storage: Storage, user: User, voice: Voice) -> None:

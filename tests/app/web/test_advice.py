@@ -6,7 +6,7 @@ from app.web.advice import advice
 from storage.readiness import GOOD_WORDS, Readiness
 from tests.app.web.training import FIGURES, REPORT
 
-PLENTY = Readiness(num_samples=40, num_words=GOOD_WORDS, enough=True, sentence="", rungs=4)
+PLENTY = Readiness(num_samples=40, num_words=GOOD_WORDS, enough=True, sentence="")
 GOOD: dict[str, Any] = {**FIGURES, "samples": 40, "test_samples": 8}
 
 
@@ -18,7 +18,8 @@ def test_a_good_voice_of_much_writing_is_left_alone() -> None:
     ("figures", "report", "words", "changed", "says"),
     [
         ({}, {}, GOOD_WORDS, True, "Your samples are others"),
-        ({}, {}, GOOD_WORDS - 1200, False, "about 1,200 words more"),
+        ({}, {}, GOOD_WORDS - 1200, False, "about 1,200 more words, which would make it 8,000"),
+        ({}, {}, 2166, False, "about 1,834 more words, which would make it 4,000"),
         ({"samples": 4, "test_samples": 4}, {}, GOOD_WORDS, False, "More pieces than 4"),
         ({"test_samples": 2}, {}, GOOD_WORDS, False, "More pieces, even short ones"),
         ({}, {"in_context_bits_per_char": 2.1}, GOOD_WORDS, False, "shown your samples guesses you better"),
@@ -30,7 +31,7 @@ def test_a_good_voice_of_much_writing_is_left_alone() -> None:
 def test_each_shortcoming_has_its_own_advice(
     figures: dict[str, Any], report: dict[str, Any], words: int, changed: bool, says: str
 ) -> None:
-    readiness = Readiness(num_samples=40, num_words=words, enough=True, sentence="", rungs=4)
+    readiness = Readiness(num_samples=40, num_words=words, enough=True, sentence="")
     (sentence,) = advice({**GOOD, **figures}, {**REPORT, **report}, readiness, samples_changed=changed)
     assert says in sentence
 

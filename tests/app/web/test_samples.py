@@ -112,6 +112,15 @@ def test_readiness_is_said_in_words_and_the_button_comes_when_there_is_enough(ad
     assert "Train this voice" in ada.browser.get(ada.url).text
 
 
+def test_the_bar_is_as_long_as_the_words_that_the_sentence_names(ada: Person) -> None:
+    ada.browser.post(f"{ada.url}/samples", {"text": " ".join(f"word{number}" for number in range(2166))})
+    page = ada.browser.get(ada.url).text
+    assert "About 1,834 more words would make it 4,000" in page
+    assert "the whole bar: 4,000 words" in page
+    assert '<rect width="54.1" height="1"/>' in page  # 2,166 of 4,000
+    assert "about 1,000 words, 5 pieces (you have 2,166 words)" in page
+
+
 def test_many_samples_come_in_pages(ada: Person) -> None:
     ada.add(35, text="so many pieces of the same sort ")
     first = ada.browser.get(ada.url).text

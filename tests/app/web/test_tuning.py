@@ -86,6 +86,13 @@ def test_who_waits_is_told_for_how_long_once_there_is_something_to_tell_it_from(
     assert "It starts by itself in about 40 s, and then takes about 2 min, as trainings here did lately." in page
 
 
+def test_before_the_first_training_its_length_is_told_by_those_of_lately(ada: Person, bob: Person) -> None:
+    ada.add(3)
+    assert "Training usually takes less than a few minutes. It learns" in ada.browser.get(ada.url).text
+    trained_before(ada, bob, 11.0)
+    assert "Training takes about 11 s, as trainings here did lately. It learns" in ada.browser.get(ada.url).text
+
+
 def test_a_page_that_waits_is_told_anew_though_the_run_does_not_change(
     ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

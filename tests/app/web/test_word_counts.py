@@ -24,7 +24,7 @@ def test_every_page_says_the_same_number_of_a_pasted_text(ada: Person) -> None:
     voice = said(ada.browser.get(ada.url).text)
     assert f"1 sample, {SAID}" in voice, "the thread"
     assert f"about {ENOUGH_WORDS - UNTIDY_WORDS} more words" in voice, "the meter"
-    assert len(re.findall(rf"\b{SAID}\b", voice)) == 2, "the thread and the row"
+    assert len(re.findall(rf"\b{SAID}\b", voice)) == 3, "the thread, the bar and the row"
     for path in (f"{ada.url}/samples/{sample_id}", "/account/delete"):
         assert SAID in said(ada.browser.get(path).text), path
 
