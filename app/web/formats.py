@@ -23,7 +23,7 @@ ORDINALS = (
     marked("ninth"),
     marked("tenth"),
 )
-DAY, MOMENT = "d MMM y", "d MMM y, HH:mm 'UTC'"
+DAY, MOMENT, SECOND = "d MMM y", "d MMM y, HH:mm 'UTC'", "d MMM y, HH:mm:ss 'UTC'"
 PREVIEW_CHARS = 70
 EXCERPT_CHARS = 240
 EXCERPT_END_CHARS = 80
@@ -85,13 +85,15 @@ def _hours(hours: int) -> str:
     return gettext("%(hours)s h", hours=hours)
 
 
-def when(at: float | None) -> Markup:
-    """A <time> element in UTC; times.js puts it in the reader's own zone and manner."""
+def when(at: float | None, *, seconds: bool = False) -> Markup:
+    """A <time> element in UTC, to the minute or the second; times.js puts it in the reader's own zone and manner."""
     if at is None:
         return Markup("–")
     moment = datetime.fromtimestamp(at, UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ"), format_datetime(moment, MOMENT, locale=words.current().locale)
+    return Markup('<time datetime="{}"{}>{}</time>').format(
+        moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        Markup(" data-seconds") if seconds else "",
+        format_datetime(moment, SECOND if seconds else MOMENT, locale=words.current().locale),
     )
 
 
@@ -109,9 +111,12 @@ def size(num_bytes: int) -> str:
 
 
 def preview(title: str | None, text: str) -> str:
-    """What a sample is called in a list: its title, or its first words."""
-    words = " ".join((title or text[: PREVIEW_CHARS * 2]).split())
-    return words if len(words) <= PREVIEW_CHARS or title else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
+    """What a sample is called in a list: its title, or its first words where that has no letter in it, as the names of
+    files that are only numbered."""
+    if title and any(char.isalpha() for char in title):
+        return " ".join(title.split())
+    words = " ".join(text[: PREVIEW_CHARS * 2].split())
+    return words if len(words) <= PREVIEW_CHARS else words[:PREVIEW_CHARS].rsplit(" ", 1)[0] + " …"
 
 
 def capital(text: str) -> str:

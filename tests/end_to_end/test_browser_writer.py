@@ -180,7 +180,7 @@ def test_from_signing_up_to_leaving(platform: str, chromium: Browser, tmp_path: 
         expect(page.get_by_role("status").filter(has_text="6 pieces came in")).to_be_visible()
         for tick in page.get_by_role("checkbox").all():  # they are much alike, so that not all are ticked
             tick.check()
-        page.get_by_role("button", name="Use what is ticked").click()
+        page.get_by_role("button", name="Use what is ticked").first.click()
 
         page.get_by_role("button", name="Train this voice").click()
         page.evaluate("window.neverReloaded = true")

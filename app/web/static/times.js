@@ -2,15 +2,17 @@
 (function () {
   "use strict";
   const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
+  const clockToTheSecond = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", second: "2-digit" });
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
   const today = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(0, "day");
   const dayAndYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 
-  function said(moment) {
+  function said(moment, toTheSecond) {
     const now = new Date();
-    if (moment.toDateString() === now.toDateString()) return today + " " + clock.format(moment);
+    const hour = (toTheSecond ? clockToTheSecond : clock).format(moment);
+    if (moment.toDateString() === now.toDateString()) return today + " " + hour;
     const sameYear = moment.getFullYear() === now.getFullYear();
-    return (sameYear ? day : dayAndYear).format(moment) + ", " + clock.format(moment);
+    return (sameYear ? day : dayAndYear).format(moment) + ", " + hour;
   }
 
   function localise(root) {
@@ -18,7 +20,7 @@
       const moment = new Date(time.dateTime);
       if (isNaN(moment)) continue;
       time.title = moment.toString();
-      time.textContent = said(moment);
+      time.textContent = said(moment, "seconds" in time.dataset);
     }
     for (const time of root.querySelectorAll("time[datetime]:not([datetime*='T'])")) {
       const noon = new Date(time.dateTime + "T12:00");

@@ -38,6 +38,9 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 def test_times_carry_their_moment_for_the_browser() -> None:
     assert formats.when(0) == '<time datetime="1970-01-01T00:00:00Z">1 Jan 1970, 00:00 UTC</time>'
+    assert formats.when(7, seconds=True) == (
+        '<time datetime="1970-01-01T00:00:07Z" data-seconds>1 Jan 1970, 00:00:07 UTC</time>'
+    )
     assert formats.day("2026-05-02") == '<time datetime="2026-05-02">2 May 2026</time>'
 
 
@@ -47,6 +50,12 @@ def test_a_sample_without_a_title_is_called_by_its_first_words() -> None:
     called = formats.preview(None, "word " * 50)
     assert called.endswith("word …")
     assert len(called) <= formats.PREVIEW_CHARS + 2
+
+
+@pytest.mark.parametrize("title", ["19", " 2024-03 ", "№ 7"])
+def test_a_title_without_a_letter_says_nothing_and_the_first_words_stand_for_it(title: str) -> None:
+    assert formats.preview(title, "The ferry was late") == "The ferry was late"
+    assert formats.preview(f"mine {title}", "The ferry was late").startswith("mine ")
 
 
 def test_figures_that_are_no_numbers_are_not_shown() -> None:

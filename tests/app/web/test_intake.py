@@ -211,6 +211,7 @@ def test_many_pieces_are_looked_through_page_by_page(ada: Person) -> None:
     first = review(ada)
     assert first.count('name="seen"') == 50
     assert "Page 1 of 2" in first
+    assert first.count(">Use what is ticked</button>") == 2, "above the pieces too"
     assert ada.browser.get(f"{ada.url}/samples?page=2").text.count('name="seen"') == 5
     seen = re.findall(r'name="seen" value="([^"]+)"', first)
     rest = ada.browser.post(f"{ada.url}/samples/decide", {"seen": seen, "take": seen}, follow_redirects=True)
