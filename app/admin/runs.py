@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 from app.admin.gate import needs
 from app.web import run_report
 from app.web.session import me, storage
-from app.web.words import gettext, marked, told
+from app.web.words import gettext, marked, told, word
 from storage import base_models, clock, run_claims, run_search, tuning_runs, users
 from storage.errors import Conflict, InvalidSample, LimitReached
 from storage.models import CLAIMED_STATES, ENDED_STATES, LIVE_STATES, RunState
@@ -29,26 +29,34 @@ STATES: Mapping[str, tuple[RunState, ...]] = {
     "training": CLAIMED_STATES,
     LOST: CLAIMED_STATES,
 }
+STATE_NAMES: Mapping[str, str] = {
+    "queued": marked("queued"),
+    "leased": marked("claimed by a worker"),
+    "running": marked("running"),
+    "committing": marked("being put to use"),
+    "paused": marked("paused"),
+    "succeeded": marked("succeeded"),
+    "failed": marked("failed"),
+    "cancelled": marked("cancelled"),
+}
 CHOICES = (
     ("", marked("all")),
-    *((state, state) for state in LIVE_STATES),
+    *((state, STATE_NAMES[state]) for state in LIVE_STATES),
     ("training", marked("with a worker")),
     (LOST, marked("lost")),
-    *((state, state) for state in ENDED_STATES),
-)
-STATE_NAMES = (
-    marked("queued"),
-    marked("leased"),
-    marked("running"),
-    marked("committing"),
-    marked("paused"),
-    marked("succeeded"),
-    marked("failed"),
-    marked("cancelled"),
+    *((state, STATE_NAMES[state]) for state in ENDED_STATES),
 )
 LEVELS = (marked("info"), marked("warning"), marked("error"))  # of a line in a run's log
 WITHIN = {"day": run_search.DAY_S, "week": 7 * run_search.DAY_S}
 FIELDS = ("state", "user", "model", "cause", "within")
+
+
+def state_name(state: str) -> str:
+    """What a run's state is called in the console."""
+    return word(STATE_NAMES[state])
+
+
+runs.add_app_template_filter(state_name)
 
 
 @dataclass(frozen=True)

@@ -232,3 +232,22 @@ def test_the_overview_leads_to_the_very_runs_it_counts(
     assert 'href="/admin/runs?state=lost">Look</a>' in page
     assert claim.run_id in chief.browser.get("/admin/runs?state=lost").text
     assert claim.run_id in chief.browser.get("/admin/runs?state=training").text
+
+
+def test_states_are_named_in_plain_words(chief: Person, ada: Person) -> None:
+    run = waiting(ada)
+    with ada.storage.database.session() as session:
+        assert run_claims.claim(session, run.id, worker="hand", lease_s=60, max_attempts=3)
+    for path in ("/admin/runs", f"/admin/runs/{run.id}", "/admin/"):
+        page = chief.browser.get(path).text
+        assert "claimed by a worker" in page
+        assert ">leased<" not in page
+    assert 'href="/admin/runs?state=committing">being put to use</a>' in chief.browser.get("/admin/runs").text
+
+
+def test_the_log_of_a_run_has_its_times_to_the_second(chief: Person, ada: Person) -> None:
+    publish(ada)
+    with ada.storage.database.session() as session:
+        run_id = ada.newest_run_id(session)
+    for person, path in ((chief, f"/admin/runs/{run_id}"), (ada, f"/runs/{run_id}")):
+        assert re.search(r'<time datetime="[^"]+" data-seconds>', person.browser.get(path).text)
