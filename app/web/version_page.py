@@ -47,7 +47,7 @@ def read(voice_id: str, number: int) -> VersionPage:
             voice=voice,
             version=version,
             versions=voices.list_versions(session, me().id, voice_id),
-            closeness=closeness_of(version, report, run_times.trainings_before_report(session, version)),
+            closeness=closeness_in(session, version, report),
             style=picture_of(report or {}),
             rests_on=rests_on(version.figures),
             verdicts=verdicts(trials.tallies(session, me().id, voice_id, number)),
@@ -58,6 +58,12 @@ def read(voice_id: str, number: int) -> VersionPage:
                 samples_changed=samples.included_ids(session, me().id, voice_id) != given,
             ),
         )
+
+
+def closeness_in(session: Session, version: PrefixVersion, report: Mapping[str, Any] | None) -> Closeness:
+    """How close a version is by its report, or what that waits for."""
+    behind = run_times.trainings_before_report(session, version) if report is None else None
+    return closeness_of(version, report, behind)
 
 
 def report_of(session: Session, version: PrefixVersion) -> Mapping[str, Any] | None:

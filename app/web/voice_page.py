@@ -8,11 +8,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from app.web import remark_lines
-from app.web.closeness import Closeness, closeness_of
+from app.web.closeness import Closeness
 from app.web.remark_lines import RemarkLine
 from app.web.run_report import RunReport, newest_report
 from app.web.session import me, storage
-from app.web.version_page import is_unchanged, report_of
+from app.web.version_page import closeness_in, is_unchanged, report_of
 from storage import maintenance, run_times, sample_changes, samples, voices
 from storage.models import PrefixVersion, Voice
 from storage.readiness import LADDER, WORDS_A_PIECE, Readiness
@@ -110,9 +110,7 @@ def _newest(versions: Sequence[PrefixVersion], in_use: int | None) -> Sequence[P
 
 def _closeness(session: Session, voice: Voice, versions: Sequence[PrefixVersion]) -> Closeness | None:
     in_use = next((version for version in versions if version.version == voice.active_version), None)
-    if in_use is None:
-        return None
-    return closeness_of(in_use, report_of(session, in_use), run_times.trainings_before_report(session, in_use))
+    return None if in_use is None else closeness_in(session, in_use, report_of(session, in_use))
 
 
 def show(voice_id: str, *, typed: Mapping[str, str] | None = None, **notices: object) -> str:
