@@ -71,6 +71,11 @@ def versions_in_use(session: Session, user_id: str) -> dict[str, PrefixVersion]:
     return {version.voice_id: version for version in session.scalars(mine)}
 
 
+def with_versions(session: Session, user_id: str) -> set[str]:
+    """The ids of the person's voices that have a version, whether one is in use or not."""
+    return set(session.scalars(select(PrefixVersion.voice_id).where(PrefixVersion.user_id == user_id).distinct()))
+
+
 def get_version(session: Session, user_id: str, voice_id: str, version: int) -> PrefixVersion:
     """One version, without its bytes. Raises NotFound."""
     found = session.scalar(

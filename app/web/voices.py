@@ -127,7 +127,8 @@ def index_page(error: str = "", typed: str = "") -> str:
     with storage().database.reading() as session:
         mine = voice_store.list_voices(session, me().id)
         in_use = voice_store.versions_in_use(session, me().id)
-    return render_template("voices.html", voices=mine, in_use=in_use, error=error, typed=typed)
+        trained = voice_store.with_versions(session, me().id)
+    return render_template("voices.html", voices=mine, in_use=in_use, trained=trained, error=error, typed=typed)
 
 
 def settings_page(voice_id: str, **notices: str) -> str:

@@ -94,4 +94,5 @@ def test_of_each_voice_that_speaks_the_version_that_does_is_known(storage: Stora
         voices.use_version(session, user.id, silent.id, None)
     with storage.database.reading() as session:
         speaking = voices.versions_in_use(session, user.id)
+        assert voices.with_versions(session, user.id) == {first.id, second.id, silent.id}
     assert {voice_id: version.version for voice_id, version in speaking.items()} == {first.id: 1, second.id: 1}

@@ -122,6 +122,9 @@ def test_the_voice_can_be_switched_off_and_on_again(ada: Person) -> None:
     assert "Choose one of its versions below to switch it on again" in page
     assert 'id="versions"' in page
     assert "A new version is ready" not in page
+    listed = ada.browser.get("/voices").text
+    assert "switched off" in listed
+    assert "not trained yet" not in listed
     assert "Use version 1</button>" in page
     with ada.storage.database.session() as session:
         assert voices.get_voice(session, ada.user.id, ada.voice.id).active_version is None
