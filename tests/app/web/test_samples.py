@@ -118,7 +118,7 @@ def test_the_bar_is_as_long_as_the_words_that_the_sentence_names(ada: Person) ->
     assert "About 1,834 more words would make it 4,000" in page
     assert "the whole bar: 4,000 words" in page
     assert '<rect width="54.1" height="1"/>' in page  # 2,166 of 4,000
-    assert "about 1,000 words, 5 pieces (you have 2,166 words)" in page
+    assert "about 1,000 words, 5 pieces (as far as your 2,166 words reach)" in page
 
 
 def test_many_samples_come_in_pages(ada: Person) -> None:
