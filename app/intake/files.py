@@ -76,8 +76,10 @@ def _read(source: str, data: bytes, addresses: Collection[str]) -> Iterator[Find
             yield Piece(source, (Part(OWN, line.text, out=False),), f"{path.stem} {number}", line.prompt)
     elif ending in TEXT_SUFFIXES:
         yield _text(source, decode_upload(data, path.name, MOST_TEXT_BYTES))
+    elif not ending:
+        raise Unreadable(f"Files without an ending can't be read here. What can: {READABLE}.")
     else:
-        raise Unreadable(f"Files of the kind “{ending or 'no ending'}” can't be read here. What can: {READABLE}.")
+        raise Unreadable(f"Files of the kind “{ending}” can't be read here. What can: {READABLE}.")
 
 
 def _text(source: str, text: str) -> Piece:

@@ -92,8 +92,8 @@ class Language:
             return value.translate(self.marks)
         if _SENTENCE.fullmatch(value):
             return self.told(value)
-        phrases = [self._phrases.said(piece, self._value) for piece in value.split(", ")]
-        return ", ".join(phrase for phrase in phrases if phrase is not None) if all(phrases) else value
+        pieces = value.split(", ")
+        return ", ".join(self._phrases.said(piece, self._value) or piece for piece in pieces)
 
     @cached_property
     def _sentences(self) -> "_Told":

@@ -50,7 +50,6 @@ PHRASES = (  # what tellers put into their sentences, in words
     "cancel",
     "pause",
     "resume",
-    "no ending",
     "a feed (.xml) or a .zip of these",
     "the base model",
     "the shared starting point",

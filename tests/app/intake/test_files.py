@@ -243,7 +243,7 @@ def test_a_pdf_with_too_many_pages_or_none_with_text_is_refused(monkeypatch: pyt
         ("scan.txt", bytes(range(256)), "not text"),
         ("old.doc", b"\xd0\xcf\x11\xe0", "kind “.doc”"),
         ("old.docx", b"\xd0\xcf\x11\xe0", "old or a locked Word file"),
-        ("none", b"words", "no ending"),
+        ("none", b"words", "without an ending"),
         ("a.docx", zipped({"x": b"y"}), "not a Word document"),
         ("a.docx", zipped({"word/document.xml": b"<unclosed>"}), "not a Word document"),
         ("a.pdf", b"%PDF-1.7 nothing", "not a PDF"),

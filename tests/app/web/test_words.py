@@ -175,6 +175,9 @@ def test_finished_sentences_are_known_again_by_their_template(tmp_path: Path) ->
         "Messages left out: 3 from other people, 1 with fewer than 8 words of your own.": (
             "⟦Messages left out: ⟧3⟦ from other people⟧, 1⟦ with fewer than ⟧8⟦ words of your own⟧⟦.⟧"
         ),
+        "Files of the kind “.cancel” can't be read here. What can: .txt, a feed (.xml) or a .zip of these.": (
+            "⟦Files of the kind “⟧.cancel⟦” can't be read here. What can: ⟧.txt, ⟦a feed (.xml) or a .zip of these⟧⟦.⟧"
+        ),
         "Nobody said this before.": "Nobody said this before.",
         "You already have a voice named “pause, cancel”: choose another name.": (
             "⟦You already have a voice named “⟧pause, cancel⟦”: choose another name.⟧"
