@@ -60,7 +60,7 @@ class Engine:
     max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
-    prefill_chunk: prompt tokens read in a step (default: on a CPU 24 and 3 for each row that writes, 512 elsewhere).
+    prefill_chunk: prompt tokens read in a step (default: on a CPU 24, or 3 for each row that writes, 512 elsewhere).
 
     Raises CacheTooSmall, and ModelUnfit for a model on which rows can't be run together.
     """

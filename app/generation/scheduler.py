@@ -17,8 +17,9 @@ IDLE_CHUNKS = 4
 class Scheduler:
     """Admission, rows and how much is read in a step.
 
-    prefill_chunk: prompt tokens that may be read in one step, and chunk_per_row: so many more for each row that writes,
-    since a step of many rows is long anyway; four times as many where nobody writes, whom a longer step would stall.
+    prefill_chunk: prompt tokens that may be read in one step, or chunk_per_row for each row that writes where that is
+    more, since a step of many rows is long anyway; four times as many where nobody writes, whom a longer step would
+    stall.
     """
 
     def __init__(self, cache: KVCache, prefill_chunk: int, chunk_per_row: int = 0) -> None:
@@ -79,7 +80,7 @@ class Scheduler:
 
     def _chunk(self) -> int:
         writing = len(self.writing)
-        return self._prefill_chunk + self._chunk_per_row * writing if writing else IDLE_CHUNKS * self._prefill_chunk
+        return max(self._prefill_chunk, self._chunk_per_row * writing) if writing else IDLE_CHUNKS * self._prefill_chunk
 
     @staticmethod
     def _read(sequence: Sequence, left: int, parts: list[tuple[Sequence, int]]) -> int:

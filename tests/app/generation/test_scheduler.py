@@ -135,12 +135,22 @@ def test_a_long_prompt_is_read_in_chunks_and_the_last_one_takes_others_along() -
     read(scheduler.next_parts())
     scheduler.waiting.extend([long, short])
     seen = []
-    for _ in range(3):
+    for _ in range(4):
         parts = scheduler.next_parts()
         seen.append([(sequence.prompt[0], size) for sequence, size in parts])
         read(parts)
-    assert seen == [[(1, 10)], [(1, 10)], [(1, 5), (2, 3)]], "8 and 2 for the row that writes"
+    assert seen == [[(1, 8)], [(1, 8)], [(1, 8)], [(1, 1), (2, 3)]]
     assert scheduler.writing == [talking, long, short]
+
+
+def test_beside_many_that_write_a_chunk_is_as_large_as_their_step_allows() -> None:
+    cache = KVCache(((1, 2),), 6, CAPACITY, torch.float32, torch.device("cpu"))
+    scheduler = Scheduler(cache, 2, chunk_per_row=3)
+    for writing in range(1, 4):
+        scheduler.waiting.extend([make_sequence(writing, 0, 1)])
+        read(scheduler.next_parts())
+    scheduler.waiting.extend([make_sequence(9, 0, 20)])
+    assert [size for _, size in scheduler.next_parts()] == [3 * 3]
 
 
 def test_a_prompt_is_read_in_larger_parts_where_nobody_writes() -> None:
@@ -186,5 +196,5 @@ def test_where_the_one_that_reads_leaves_another_answer_reads_from_the_beginning
     assert 1 < kin[0].num_prompt_left < 20
     kin[0].cancelled = True
     scheduler.drop_cancelled()
-    assert (kin[1], 10) in scheduler.next_parts()
+    assert (kin[1], 8) in scheduler.next_parts()
     check(scheduler, cache)
