@@ -101,12 +101,9 @@ def _free_name(session: Session, user_id: str) -> str:
 
 
 def _counted(added: int, skipped: int) -> str:
+    said = "1 sample of the file was added." if added == 1 else f"{added} samples of the file were added."
     if not skipped:
-        return "1 sample of the file was added." if added == 1 else f"{added} samples of the file were added."
-    if added == 1 and skipped == 1:
-        return "1 sample of the file was added; 1 stood there already and was skipped."
-    if added == 1:
-        return f"1 sample of the file was added; {skipped} stood there already and were skipped."
+        return said
     if skipped == 1:
-        return f"{added} samples of the file were added; 1 stood there already and was skipped."
-    return f"{added} samples of the file were added; {skipped} stood there already and were skipped."
+        return f"{said} 1 stood there already and was skipped."
+    return f"{said} {skipped} stood there already and were skipped."

@@ -72,20 +72,13 @@ _FULL: dict[Kind, tuple[str, str]] = {  # where the limit is one, and where it i
     ),
 }
 _WAY_OUT: dict[Kind, str] = {
-    "voices": (
-        "Delete one that you no longer use, or ask an administrator: an owner of this platform can allow you more."
-    ),
-    "samples": (
-        "Delete some, or join short pieces into one, or ask an administrator: an owner of this platform can allow you "
-        "more."
-    ),
-    "stored_mb": "Delete some, or ask an administrator: an owner of this platform can allow you more.",
-    "runs": (
-        "Wait for the end of one, or cancel one that you do not need, or ask an administrator: an owner of this "
-        "platform can allow you more."
-    ),
-    "tokens_per_day": ("Go on after 0:00 UTC, or ask an administrator: an owner of this platform can allow you more."),
+    "voices": "Delete one that you no longer use.",
+    "samples": "Delete some, or join short pieces into one.",
+    "stored_mb": "Delete some.",
+    "runs": "Wait for the end of one, or cancel one that you do not need.",
+    "tokens_per_day": "Go on after 0:00 UTC.",
 }
+_ASK = "An administrator can help too: an owner of this platform can allow you more."
 
 
 def defaults(session: Session) -> Quotas:
@@ -173,4 +166,4 @@ def sentence(kind: Kind, limit: int, has: float) -> str:
     """What whoever has reached a quota is told."""
     amount = f"{has:,.1f}" if has % 1 else f"{has:,.0f}"
     full = _FULL[kind][limit != 1].format(limit=f"{limit:,}", has=amount)
-    return f"{full} {_WAY_OUT[kind]}"
+    return f"{full} {_WAY_OUT[kind]} {_ASK}"

@@ -88,9 +88,9 @@ class ApiError(AppError):
         return answer
 
 
-def missing(what: str, *, param: str | None = None) -> ApiError:
-    """404 for a thing that is not there or not the caller's; the two look the same."""
-    return ApiError(404, f"No such {what}.", code=f"{what.replace(' ', '_')}_not_found", param=param)
+def missing(what: str, *, param: str | None = None, hint: str = "") -> ApiError:
+    """404 for a thing that is not there or not the caller's; the two look the same. hint: where to look."""
+    return ApiError(404, f"No such {what}. {hint}".strip(), code=f"{what.replace(' ', '_')}_not_found", param=param)
 
 
 def refused(message: str, *, param: str | None, code: str = "invalid_value") -> ApiError:

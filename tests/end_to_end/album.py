@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
+import pytest
+from celery import Celery
 from flask import Flask
 from playwright.sync_api import Browser, Page, ViewportSize
 from werkzeug.exceptions import HTTPException
@@ -20,6 +22,7 @@ from storage.config import MASTER_KEY_BYTES, StorageConfig
 from storage.store import Storage
 from tests.app.web.browser import Person
 from tests.end_to_end.browsing import DESKTOP, PATIENCE_MS, PHONE, complaints_of, launched, let_in, overflow
+from tuning import celery_app
 
 NO_CACHE = "redis://127.0.0.1:1"
 Scheme = Literal["light", "dark"]
@@ -157,3 +160,15 @@ def take_pictures(*rooms: Callable[[Onlooker, Browser], None]) -> None:
     with launched() as browser:
         for take_all in rooms:
             take_all(Camera(folder), browser)
+
+
+def walk_through(onlooker: Onlooker, rooms: Sequence[Callable[[Onlooker, Browser], None]]) -> None:
+    """Show an onlooker everything in these rooms. The console's queue is its own, and forgotten afterwards."""
+    fresh = Celery("idiolect", set_as_current=False)
+    fresh.add_defaults(celery_app._settings)
+    with pytest.MonkeyPatch.context() as kept, launched() as browser:
+        kept.setattr(celery_app, "celery_app", fresh)
+        kept.setenv("IDIOLECT_BROKER_URL", "")
+        for take_all in rooms:
+            take_all(onlooker, browser)
+    fresh.close()

@@ -2,19 +2,22 @@
 AA), nothing is complained of on the console, nothing is wider than its window."""
 
 import pytest
-from celery import Celery
 
 from app.config import AppConfig
 from app.web.factory import create_app
 from storage.store import Storage
 from tests.end_to_end import console_screenshots, reference_screenshots, sample_screenshots, screenshots
-from tests.end_to_end.album import LOOKS, Sight
+from tests.end_to_end.album import LOOKS, Sight, walk_through
 from tests.end_to_end.browsing import DESKTOP, complaints_of, launched, needs_browser
 from tests.end_to_end.examiner import Examiner
-from tuning import celery_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900), needs_browser]  # the walk is one fixture of many pages
-ROOMS = (screenshots, sample_screenshots, console_screenshots, reference_screenshots)
+ROOMS = (
+    screenshots.take_all,
+    sample_screenshots.take_all,
+    console_screenshots.take_all,
+    reference_screenshots.take_all,
+)
 NO_PAGES = {
     "static": "files",
     "admin.static": "files",
@@ -30,16 +33,9 @@ NO_PAGES = {
 
 @pytest.fixture(scope="module")
 def examiner() -> Examiner:
-    """Who has seen everything. The console's queue is its own, and forgotten afterwards."""
+    """Who has seen everything."""
     seen = Examiner()
-    fresh = Celery("idiolect", set_as_current=False)
-    fresh.add_defaults(celery_app._settings)
-    with pytest.MonkeyPatch.context() as kept, launched() as browser:
-        kept.setattr(celery_app, "celery_app", fresh)
-        kept.setenv("IDIOLECT_BROKER_URL", "")
-        for room in ROOMS:
-            room.take_all(seen, browser)
-    fresh.close()
+    walk_through(seen, ROOMS)
     return seen
 
 

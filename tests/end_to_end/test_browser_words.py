@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from app.pieces.reading import BUNDLED, read_pieces
 from app.web.guests import _title
 from tests import pseudo_language
 from tests.end_to_end import console_screenshots, sample_screenshots, screenshots
-from tests.end_to_end.album import LOOKS, Look, Sight
-from tests.end_to_end.browsing import launched, needs_browser
+from tests.end_to_end.album import LOOKS, Look, Sight, walk_through
+from tests.end_to_end.browsing import needs_browser
 from tests.factories import SAMPLE_TEXTS
-from tuning import celery_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900), needs_browser]  # the walk is one fixture of many pages
-ROOMS = (screenshots, sample_screenshots, console_screenshots)
+ROOMS = (screenshots.take_all, sample_screenshots.take_all, console_screenshots.take_all)
 # Texts in the page's order, and attributes that are read out or shown. Not looked at: what people wrote or named, code,
 # moments (which times.js puts into the browser's manner), words whose use is counted, and what a browser does not show.
 WORDS = """() => {
@@ -101,16 +99,9 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    """Who has read everything. The console's queue is its own, and forgotten afterwards."""
+    """Who has read everything."""
     seen = Reader(str(pseudo_language.write(tmp_path_factory.mktemp("translations"))))
-    fresh = Celery("idiolect", set_as_current=False)
-    fresh.add_defaults(celery_app._settings)
-    with pytest.MonkeyPatch.context() as kept, launched() as browser:
-        kept.setattr(celery_app, "celery_app", fresh)
-        kept.setenv("IDIOLECT_BROKER_URL", "")
-        for room in ROOMS:
-            room.take_all(seen, browser)
-    fresh.close()
+    walk_through(seen, ROOMS)
     return seen
 
 

@@ -6,7 +6,7 @@ from app.web.advice import advice
 from storage.readiness import GOOD_WORDS, Readiness
 from tests.app.web.training import FIGURES, REPORT
 
-PLENTY = Readiness(num_samples=40, num_words=GOOD_WORDS, enough=True, sentence="")
+PLENTY = Readiness(num_samples=40, num_words=GOOD_WORDS)
 GOOD: dict[str, Any] = {**FIGURES, "samples": 40, "test_samples": 8}
 
 
@@ -31,7 +31,7 @@ def test_a_good_voice_of_much_writing_is_left_alone() -> None:
 def test_each_shortcoming_has_its_own_advice(
     figures: dict[str, Any], report: dict[str, Any], words: int, changed: bool, says: str
 ) -> None:
-    readiness = Readiness(num_samples=40, num_words=words, enough=True, sentence="")
+    readiness = Readiness(num_samples=40, num_words=words)
     (sentence,) = advice({**GOOD, **figures}, {**REPORT, **report}, readiness, samples_changed=changed)
     assert says in sentence
 
