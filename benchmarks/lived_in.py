@@ -179,7 +179,7 @@ def _run(storage: Storage, whom: Somebody, *, ended: bool, drawn: random.Random)
             claim,
             data=drawn.randbytes(_FIGURES["prefix_bytes"]),
             base_fingerprint=FINGERPRINT,
-            num_virtual_tokens=32,
+            num_virtual_tokens=16,
             figures=_FIGURES,
         )
         return claim.run_id

@@ -50,7 +50,7 @@ class TuningConfig:
     broker_url: str = ""
     max_context: int = 2048
     population_prefix: str = ""
-    num_virtual_tokens: int = 32
+    num_virtual_tokens: int = 16
     max_steps: int = 120
     runs_together: int = 0
     training_memory_mb: int = 0

@@ -28,7 +28,7 @@ class TrainingSettings:
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
 
-    num_virtual_tokens: int = 32
+    num_virtual_tokens: int = 16
     parametrisation: Parametrisation = "residual"
     initialisation: Literal["text", "random"] = "text"
     hidden: int = 128

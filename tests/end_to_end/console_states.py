@@ -81,7 +81,7 @@ def publish(person: Person, base_fingerprint: str = "f" * 64) -> str:
         claim,
         data=bytes(262_144),
         base_fingerprint=base_fingerprint,
-        num_virtual_tokens=32,
+        num_virtual_tokens=16,
         figures=FIGURES,
     )
     return claim.run_id
