@@ -60,6 +60,25 @@ def test_a_setting_is_chosen_by_time_and_stays(base: BaseModel, load: Load) -> N
     assert lora.setting in lora.candidates
 
 
+class Recorded(Way):
+    """Writes down whose turn it was, and with how much."""
+
+    def __init__(self, name: str, turns: list[tuple[str, int, int]]) -> None:
+        self.name, self.turns = name, turns
+
+    def serve(self, load: Load) -> Answers:
+        self.turns.append((self.name, len(load.requests), load.max_tokens))
+        return [[0] * load.max_tokens for _ in load.requests]
+
+
+def test_no_way_is_timed_right_behind_another(load: Load) -> None:
+    turns: list[tuple[str, int, int]] = []
+    measured = serving.measure({name: Recorded(name, turns) for name in ("ours", "theirs")}, load, 2)
+    names = [name for name in ("ours", "theirs", "theirs", "ours") for _ in range(2)]
+    assert turns == list(zip(names, [2, 6] * 4, [1, 6] * 4, strict=True))
+    assert [len(seconds) for seconds in measured.seconds.values()] == [2, 2]
+
+
 @pytest.mark.parametrize("shape", [[], ["--shape", "tiny"]])
 def test_everything_is_timed_in_one_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shape: list[str]
