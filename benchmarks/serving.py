@@ -93,15 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(ways: dict[str, Way], load: Load, rounds: int) -> Measured:
-    """Every way in every round, each round beginning with another. A quarter of the requests, with a quarter of the
-    tokens, goes before untimed: so no way pays for what memory and caches held of the way before it, which is not
-    the same for all. Raises RuntimeError where an answer has not as many tokens as it should."""
+    """Every way in every round, each round beginning with another and every second going backwards. A quarter of the
+    requests, with a quarter of the tokens, goes before untimed: so no way pays alone for what memory and caches held
+    of the way before it. Raises RuntimeError where an answer has not as many tokens as it should."""
     measured = Measured({name: [] for name in ways}, {})
     names = list(ways)
     before = load.of(range(0, len(load.requests), 4), max(1, load.max_tokens // 4))
     for number in range(rounds):
         turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        order = names[turn:] + names[:turn]
+        for name in order if number % 2 == 0 else reversed(order):
             ways[name].serve(before)
             seconds, answers = _timed(ways[name], load)
             if any(len(answer) != load.max_tokens for answer in answers) or len(answers) != len(load.requests):
@@ -214,7 +215,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shortest-prompt", type=int, default=24, help="tokens")
     parser.add_argument("--longest-prompt", type=int, default=256, help="tokens")
     parser.add_argument("--max-tokens", type=int, default=64, help="new tokens of each answer")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-num-seqs", type=int, help="rows of our engine; by default what the API has")
     parser.add_argument("--device", help="in place of IDIOLECT_DEVICE")

@@ -73,10 +73,10 @@ class Recorded(Way):
 
 def test_no_way_is_timed_right_behind_another(load: Load) -> None:
     turns: list[tuple[str, int, int]] = []
-    measured = serving.measure({name: Recorded(name, turns) for name in ("ours", "theirs")}, load, 2)
-    names = [name for name in ("ours", "theirs", "theirs", "ours") for _ in range(2)]
-    assert turns == list(zip(names, [2, 6] * 4, [1, 6] * 4, strict=True))
-    assert [len(seconds) for seconds in measured.seconds.values()] == [2, 2]
+    measured = serving.measure({name: Recorded(name, turns) for name in "abc"}, load, 2)
+    names = [name for name in "abc" + "acb" for _ in range(2)]  # b, c, a backwards
+    assert turns == list(zip(names, [2, 6] * 6, [1, 6] * 6, strict=True))
+    assert [len(seconds) for seconds in measured.seconds.values()] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("shape", [[], ["--shape", "tiny"]])
