@@ -93,16 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(ways: dict[str, Way], load: Load, rounds: int) -> Measured:
-    """Every way in every round, each round beginning with another and every second going backwards. A quarter of the
-    requests, with a quarter of the tokens, goes before untimed: so no way pays alone for what memory and caches held
-    of the way before it. Raises RuntimeError where an answer has not as many tokens as it should."""
+    """Every way in every round. A quarter of the requests, with a quarter of the tokens, goes before untimed, and the
+    order is balanced: so no way pays more than another for what the way before it left in memory and caches.
+    Raises RuntimeError where an answer has not as many tokens as it should."""
     measured = Measured({name: [] for name in ways}, {})
     names = list(ways)
     before = load.of(range(0, len(load.requests), 4), max(1, load.max_tokens // 4))
     for number in range(rounds):
-        turn = number % len(names)
-        order = names[turn:] + names[:turn]
-        for name in order if number % 2 == 0 else reversed(order):
+        for name in balanced(names, number):
             ways[name].serve(before)
             seconds, answers = _timed(ways[name], load)
             if any(len(answer) != load.max_tokens for answer in answers) or len(answers) != len(load.requests):
@@ -111,6 +109,13 @@ def measure(ways: dict[str, Way], load: Load, rounds: int) -> Measured:
             measured.answers.setdefault(name, answers)
             print(f"round {number + 1} of {rounds}, {name}: {seconds:.2f} s", file=sys.stderr, flush=True)
     return measured
+
+
+def balanced(names: Sequence[str], number: int) -> list[str]:
+    """The order of a round: of an even number of names, in as many rounds each comes right behind each other one once
+    (Williams 1949, designs balanced for residual effects)."""
+    steps = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(len(names))]  # 0, 1, -1, 2, -2 …
+    return [names[(number + step) % len(names)] for step in steps]
 
 
 def _timed(way: Way, load: Load) -> tuple[float, Answers]:

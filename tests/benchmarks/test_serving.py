@@ -1,6 +1,7 @@
 """Serving beside its peers, for real on tiny models; it needs PEFT, which `make benchmarks` installs."""
 
 import json
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -73,10 +74,17 @@ class Recorded(Way):
 
 def test_no_way_is_timed_right_behind_another(load: Load) -> None:
     turns: list[tuple[str, int, int]] = []
-    measured = serving.measure({name: Recorded(name, turns) for name in "abc"}, load, 2)
-    names = [name for name in "abc" + "acb" for _ in range(2)]  # b, c, a backwards
-    assert turns == list(zip(names, [2, 6] * 6, [1, 6] * 6, strict=True))
-    assert [len(seconds) for seconds in measured.seconds.values()] == [2, 2, 2]
+    measured = serving.measure({name: Recorded(name, turns) for name in "abcd"}, load, 4)
+    names = [name for number in range(4) for name in serving.balanced("abcd", number) for _ in range(2)]
+    assert turns == list(zip(names, [2, 6] * 16, [1, 6] * 16, strict=True))
+    assert [len(seconds) for seconds in measured.seconds.values()] == [4] * 4
+
+
+@pytest.mark.parametrize("names", ["ab", "abcd", "abcdefgh"])
+def test_each_way_comes_right_behind_each_other_one_once(names: str) -> None:
+    rounds = [serving.balanced(names, number) for number in range(len(names))]
+    assert all(sorted(order) == list(names) for order in rounds)
+    assert sorted(pair for order in rounds for pair in pairwise(order)) == sorted(permutations(names, 2))
 
 
 @pytest.mark.parametrize("shape", [[], ["--shape", "tiny"]])
