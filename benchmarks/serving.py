@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """By way: seconds of each round, and the answers of the first."""
+    """By way: seconds a load in each round, and the answers of the first."""
 
     seconds: dict[str, list[float]]
     answers: dict[str, Answers]
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         way.choose(load)
         way.serve(load.of(range(min(4, len(load.requests))), 4))
     others = OtherLoad()
-    measured = measure(ways, load, options.rounds)
+    measured = measure(ways, load, options.rounds, options.least_seconds)
     engine.close()
     print(
         json.dumps(
@@ -92,17 +92,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def measure(ways: dict[str, Way], load: Load, rounds: int) -> Measured:
-    """Every way in every round. A quarter of the requests, with a quarter of the tokens, goes before untimed, and the
-    order is balanced: so no way pays more than another for what the way before it left in memory and caches.
-    Raises RuntimeError where an answer has not as many tokens as it should."""
+def measure(ways: dict[str, Way], load: Load, rounds: int, least_seconds: float) -> Measured:
+    """Every way in every round, with the load as often as it takes to fill least_seconds: a short timing says little.
+
+    A quarter of the requests, with a quarter of the tokens, goes before untimed, and the order is balanced: so no way
+    pays more than another for what the way before it left in memory and caches. Raises RuntimeError where an answer
+    has not as many tokens as it should.
+    """
     measured = Measured({name: [] for name in ways}, {})
     names = list(ways)
     before = load.of(range(0, len(load.requests), 4), max(1, load.max_tokens // 4))
     for number in range(rounds):
         for name in balanced(names, number):
             ways[name].serve(before)
-            seconds, answers = _timed(ways[name], load)
+            seconds, answers = _timed(ways[name], load, least_seconds)
             if any(len(answer) != load.max_tokens for answer in answers) or len(answers) != len(load.requests):
                 raise RuntimeError(f"{name} did not give every request its {load.max_tokens} tokens")
             measured.seconds[name].append(seconds)
@@ -118,10 +121,13 @@ def balanced(names: Sequence[str], number: int) -> list[str]:
     return [names[(number + step) % len(names)] for step in steps]
 
 
-def _timed(way: Way, load: Load) -> tuple[float, Answers]:
-    began = time.perf_counter()
-    answers = way.serve(load)  # token ids on this side: whatever device, all is done
-    return time.perf_counter() - began, answers
+def _timed(way: Way, load: Load, least_seconds: float) -> tuple[float, Answers]:
+    """Seconds for one load, the mean of as many as fill least_seconds; and the last one's answers."""
+    began, count, seconds = time.perf_counter(), 0, 0.0
+    while count == 0 or seconds < least_seconds:
+        answers = way.serve(load)  # token ids on this side: whatever device, all is done
+        count, seconds = count + 1, time.perf_counter() - began
+    return seconds / count, answers
 
 
 def _told(measured: Measured, load: Load) -> Row:
@@ -209,7 +215,16 @@ def _configuration(base: BaseModel, ways: dict[str, Way], load: Load, options: a
         "settings": {name: way.setting for name, way in ways.items()},
     } | {
         name: getattr(options, name)
-        for name in ("users", "requests", "shortest_prompt", "longest_prompt", "max_tokens", "rounds", "seed")
+        for name in (
+            "users",
+            "requests",
+            "shortest_prompt",
+            "longest_prompt",
+            "max_tokens",
+            "rounds",
+            "least_seconds",
+            "seed",
+        )
     }
 
 
@@ -221,6 +236,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--longest-prompt", type=int, default=256, help="tokens")
     parser.add_argument("--max-tokens", type=int, default=64, help="new tokens of each answer")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--least-seconds", type=float, default=10.0, help="of each timing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-num-seqs", type=int, help="rows of our engine; by default what the API has")
     parser.add_argument("--device", help="in place of IDIOLECT_DEVICE")

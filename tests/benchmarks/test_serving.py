@@ -16,7 +16,20 @@ from benchmarks.serving_load import Load, make_load
 from benchmarks.serving_ways import Answers, Continuous, LoraMixed, Ours, PeftPrefix, Static, Way, plain_copy
 from tuning.base_model import BaseModel
 
-SMALL = ["--users", "3", "--requests", "2", "--longest-prompt", "40", "--max-tokens", "5", "--rounds", "2"]
+SMALL = [
+    "--users",
+    "3",
+    "--requests",
+    "2",
+    "--longest-prompt",
+    "40",
+    "--max-tokens",
+    "5",
+    "--rounds",
+    "2",
+    "--least-seconds",
+    "0",
+]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +87,7 @@ class Recorded(Way):
 
 def test_no_way_is_timed_right_behind_another(load: Load) -> None:
     turns: list[tuple[str, int, int]] = []
-    measured = serving.measure({name: Recorded(name, turns) for name in "abcd"}, load, 4)
+    measured = serving.measure({name: Recorded(name, turns) for name in "abcd"}, load, 4, 0)
     names = [name for number in range(4) for name in serving.balanced("abcd", number) for _ in range(2)]
     assert turns == list(zip(names, [2, 6] * 16, [1, 6] * 16, strict=True))
     assert [len(seconds) for seconds in measured.seconds.values()] == [4] * 4
