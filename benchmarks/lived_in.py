@@ -64,8 +64,8 @@ _FIGURES: dict[str, Any] = {
     "population_bits_per_char": 2.46,
     "reduction_pct": 4.34,
     "train_seconds": 43.2,
-    "prefix_bytes": 262_144,
-    "num_virtual_tokens": 32,
+    "prefix_bytes": 131_072,
+    "num_virtual_tokens": 16,
     "steps": 140,
     "best_step": 115,
 }

@@ -7,10 +7,10 @@ one batch; PEFT's LoRA, mixed in a batch; transformers' continuous batching, wit
 `generate` in static batches with the prefixes stacked. Every way gets the same model, type of numbers, threads and
 prompts, is greedy and ignores the end of a text; peers are tried at several settings first, and keep their fastest.
 
-Ratios are of throughput, ours in units of theirs, the median over interleaved rounds; before each timing the same way
-answers a few requests untimed. cost_of_strength is the time
-with a voice_strength of 0.5 in units of that with 1. Run it on a quiet machine; how many cores others kept busy stands
-beside the figures. `--shape 1b --device cuda` times a model of a real shape with random weights.
+Ratios are of throughput, ours in units of theirs, the median over rounds whose order is balanced; before each timing
+the same way answers a few requests untimed. cost_of_strength is the time with a voice_strength of 0.5 in units of that
+with 1. Run it on a quiet machine; how many cores others kept busy stands beside the figures. `--shape 1b --device cuda`
+times a model of a real shape with random weights.
 
 Progress on stderr; the last line on stdout is one JSON object.
 """
@@ -54,7 +54,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """By way: seconds a load in each round, and the answers of the first."""
+    """By way: seconds a load in each round, and the answers to the first round's last load."""
 
     seconds: dict[str, list[float]]
     answers: dict[str, Answers]
@@ -95,9 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(ways: dict[str, Way], load: Load, rounds: int, least_seconds: float) -> Measured:
     """Every way in every round, with the load as often as it takes to fill least_seconds: a short timing says little.
 
-    A quarter of the requests, with a quarter of the tokens, goes before untimed, and the order is balanced: so no way
-    pays more than another for what the way before it left in memory and caches. Raises RuntimeError where an answer
-    has not as many tokens as it should.
+    A quarter of the requests, with a quarter of the tokens, goes before untimed, and the order is balanced: what a way
+    left in memory and caches is not always paid for by the same next one. Raises RuntimeError where an answer has not
+    as many tokens as it should.
     """
     measured = Measured({name: [] for name in ways}, {})
     names = list(ways)
@@ -105,9 +105,7 @@ def measure(ways: dict[str, Way], load: Load, rounds: int, least_seconds: float)
     for number in range(rounds):
         for name in balanced(names, number):
             ways[name].serve(before)
-            seconds, answers = _timed(ways[name], load, least_seconds)
-            if any(len(answer) != load.max_tokens for answer in answers) or len(answers) != len(load.requests):
-                raise RuntimeError(f"{name} did not give every request its {load.max_tokens} tokens")
+            seconds, answers = timed(name, ways[name], load, least_seconds)
             measured.seconds[name].append(seconds)
             measured.answers.setdefault(name, answers)
             print(f"round {number + 1} of {rounds}, {name}: {seconds:.2f} s", file=sys.stderr, flush=True)
@@ -115,18 +113,22 @@ def measure(ways: dict[str, Way], load: Load, rounds: int, least_seconds: float)
 
 
 def balanced(names: Sequence[str], number: int) -> list[str]:
-    """The order of a round: of an even number of names, in as many rounds each comes right behind each other one once
-    (Williams 1949, designs balanced for residual effects)."""
-    steps = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(len(names))]  # 0, 1, -1, 2, -2 …
-    return [names[(number + step) % len(names)] for step in steps]
+    """The order of a round. Within as many rounds as there are names, each comes right behind each other one once; of
+    an odd number, twice within twice as many (Williams 1949, designs balanced for residual effects)."""
+    count = len(names)
+    steps = [(place + 1) // 2 * (1 if place % 2 else -1) for place in range(count)]  # 0, 1, -1, 2, -2 …
+    order = [names[(number + step) % count] for step in steps]
+    return order[::-1] if count % 2 and number // count % 2 else order
 
 
-def _timed(way: Way, load: Load, least_seconds: float) -> tuple[float, Answers]:
+def timed(name: str, way: Way, load: Load, least_seconds: float) -> tuple[float, Answers]:
     """Seconds for one load, the mean of as many as fill least_seconds; and the last one's answers."""
     began, count, seconds = time.perf_counter(), 0, 0.0
     while count == 0 or seconds < least_seconds:
         answers = way.serve(load)  # token ids on this side: whatever device, all is done
         count, seconds = count + 1, time.perf_counter() - began
+        if any(len(answer) != load.max_tokens for answer in answers) or len(answers) != len(load.requests):
+            raise RuntimeError(f"{name} did not give every request its {load.max_tokens} tokens")
     return seconds / count, answers
 
 
@@ -235,7 +237,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shortest-prompt", type=int, default=24, help="tokens")
     parser.add_argument("--longest-prompt", type=int, default=256, help="tokens")
     parser.add_argument("--max-tokens", type=int, default=64, help="new tokens of each answer")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=8, help="balanced at a multiple of the ways")
     parser.add_argument("--least-seconds", type=float, default=10.0, help="of each timing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-num-seqs", type=int, help="rows of our engine; by default what the API has")

@@ -29,7 +29,6 @@ from typing import Any
 
 import torch
 
-from app.config import AppConfig
 from benchmarks.api_process import ApiProcess
 from benchmarks.open_loop import PROMPT
 from benchmarks.other_load import OtherLoad
@@ -81,7 +80,7 @@ class Side:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print one JSON object."""
     options = _options(arguments)
-    config, app = TuningConfig.from_env(), AppConfig.from_env()
+    config = TuningConfig.from_env()
     base = load_base_model(config)
     stored = shared_prefix(base, config)
     configuration = {"base_model": base.name, "device": str(base.device), "stored_prefix_bytes": len(stored.data)}
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         others = OtherLoad()
         _take_turns(few, many, options)
         configuration |= {"others_busy_cores": others.cores()}
-    configuration |= {"cores": os.cpu_count(), "torch": torch.__version__, "prefix_memory_mb": app.prefix_memory_mb}
+    configuration |= {"cores": os.cpu_count(), "torch": torch.__version__}
     wall, cpu = (_ratios(few, many, what) for what in ("seconds", "cpu_seconds"))
     printed = {
         "cost_ratio_100k_to_10": median(wall),
@@ -112,7 +111,7 @@ def popularity(count: int, exponent: float) -> list[float]:
 
 
 def _side(opened: ExitStack, stored: Stored, registered: int, options: argparse.Namespace) -> Side:
-    api = opened.enter_context(ApiProcess())
+    api = opened.enter_context(ApiProcess({"IDIOLECT_PREFIX_MEMORY_MB": str(options.prefix_memory_mb)}))
     began = time.monotonic()
     speaking = min(registered, options.working_set)
     people = register(api.storage, stored, registered, speaking)
@@ -164,6 +163,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--few", type=int, default=10, help="registered users of the one side")
     parser.add_argument("--many", type=int, default=100_000, help="and of the other")
     parser.add_argument("--working-set", type=int, default=2000, help="people with prefixes of full size, at most")
+    parser.add_argument("--prefix-memory-mb", type=int, default=64, help="that a process may hold: less than all")
     parser.add_argument("--zipf", type=float, default=1.0, help="the exponent: 0 asks for everybody alike")
     parser.add_argument("--rounds", type=int, default=8, help="counted rounds of each side")
     parser.add_argument("--first", type=int, default=2000, help="requests of the round that comes first")

@@ -27,11 +27,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Beginning:
-    """What a run is trained on and from. version: that it goes on from, with its prefix; None: it starts anew."""
+    """What a run is trained on and from. version: whose texts do not judge it and whose prefix, `current`, is to be
+    beaten; None: it starts anew. start: `current` where that has the length to be trained, else None."""
 
     split: Split
     version: int | None = None
     current: Prefix | None = None
+    start: Prefix | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +47,20 @@ def begin(bench: Bench, claim: Claim, *, resumed: bool) -> Beginning:
     """Split the person's texts as they were when the training was asked for (what was deleted since is left out), and
     choose the start: the version in use where a training may go on from it, else anew. A resumed run keeps to what was
     chosen at its first start. Raises TooLittleText, KeyErased."""
-    if resumed and claim.continues_version is None:
-        return _beginning(bench, _writings(bench, claim.user_id, claim.sample_ids), None)
-    version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
-    return _beginning(bench, _writings(bench, claim.user_id, claim.sample_ids), version)
+    version = None
+    if not resumed or claim.continues_version is not None:
+        version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
+    writings = _writings(bench, claim.user_id, claim.sample_ids)
+    return _beginning(bench, writings, version, bench.settings.num_virtual_tokens)
 
 
-def split_of(bench: Bench, run: TuningRun) -> Split:
-    """What an ended run was trained and judged on, if its samples are as they were. Raises TooLittleText, KeyErased."""
+def split_of(bench: Bench, run: TuningRun, num_virtual_tokens: int) -> Split:
+    """What an ended run, which published so many virtual tokens, was trained and judged on, if its samples are as they
+    were. Raises TooLittleText, KeyErased."""
     version = None
     if run.continues_version is not None:
         version = _version(bench, run.user_id, run.voice_id, run.continues_version)
-    return _beginning(bench, _writings(bench, run.user_id, run.sample_ids), version).split
+    return _beginning(bench, _writings(bench, run.user_id, run.sample_ids), version, num_virtual_tokens).split
 
 
 def _writings(bench: Bench, user_id: str, sample_ids: Sequence[str]) -> list[Sample]:
@@ -64,17 +68,18 @@ def _writings(bench: Bench, user_id: str, sample_ids: Sequence[str]) -> list[Sam
         return samples.read_samples(session, bench.storage.keys, user_id, sample_ids)
 
 
-def _beginning(bench: Bench, writings: Sequence[Sample], version: _Version | None) -> Beginning:
-    length = bench.settings.num_virtual_tokens
+def _beginning(bench: Bench, writings: Sequence[Sample], version: _Version | None, length: int) -> Beginning:
     if version is None or not leaves_enough(writings, version.earlier):
         return Beginning(build_split(bench.base, writings, num_virtual_tokens=length))
-    split = build_split(bench.base, writings, num_virtual_tokens=length, earlier=version.earlier)
-    return Beginning(split, version.number, version.prefix)
+    longer = max(length, version.prefix.num_virtual_tokens)  # both must fit beside a block
+    split = build_split(bench.base, writings, num_virtual_tokens=longer, earlier=version.earlier)
+    fits = version.prefix.num_virtual_tokens == length
+    return Beginning(split, version.number, version.prefix, version.prefix if fits else None)
 
 
 def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _Version | None:
-    """That version of the voice, the one in use unless told otherwise; None where there is none of this base model and
-    length whose training is known."""
+    """That version of the voice, the one in use unless told otherwise; None where there is none of this base model
+    whose training is known."""
     base = bench.base
     try:
         loaded = prefixes.load_prefix(bench.storage, user_id, voice_id, number)
@@ -91,7 +96,7 @@ def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _
     except _UNUSABLE as why:
         logger.info("voice %s: training starts anew (%s)", voice_id, type(why).__name__)
         return None
-    if row.trained_sample_ids is None or prefix.num_virtual_tokens != bench.settings.num_virtual_tokens:
+    if row.trained_sample_ids is None:
         return None
     trained = frozenset(row.trained_sample_ids)
     return _Version(loaded.version, prefix, Earlier(trained, trained.union(known)))

@@ -53,7 +53,8 @@ def load_population(config: TuningConfig, base: BaseModel) -> Prefix | None:
     if prefix.num_virtual_tokens != config.num_virtual_tokens:
         raise ConfigurationError(
             f"The population prefix {path} has {prefix.num_virtual_tokens} virtual tokens and "
-            f"IDIOLECT_NUM_VIRTUAL_TOKENS is {config.num_virtual_tokens}. {_mend(path)}"
+            f"IDIOLECT_NUM_VIRTUAL_TOKENS is {config.num_virtual_tokens}. Set that to {prefix.num_virtual_tokens}. "
+            f"Or: {_mend(path)}"
         )
     return prefix
 

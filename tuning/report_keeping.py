@@ -53,7 +53,7 @@ def _keep(bench: Bench, run_id: str) -> None:
         run = tuning_runs.get_run(session, None, run_id)
         version = voices.published_by(session, run.user_id, run_id)
         given = samples.read_samples(session, storage.keys, run.user_id, run.sample_ids)
-    split = split_of(bench, run)
+    split = split_of(bench, run, version.num_virtual_tokens)
     _require_the_same(bits_per_char(base, None, split.test), version.figures)
     check()
     loaded = prefixes.load_prefix(storage, run.user_id, run.voice_id, version.version)

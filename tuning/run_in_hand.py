@@ -158,13 +158,15 @@ class RunInHand:
         checkpoint = self._load_checkpoint()
         beginning = begin(bench, claim, resumed=checkpoint is not None)
         self._heartbeat.check()
-        start = bench.population if beginning.current is None else beginning.current
+        start = bench.population if beginning.start is None else beginning.start
         job = TrainingJob(beginning.split, seed=claim.seed, start=start)
         steps = bench.settings.steps_for(num_tokens(beginning.split.train))
         with bench.storage.database.session() as session:
             run_claims.start_running(session, claim, steps, beginning.version, bench.base.fingerprint)
-        if beginning.version is not None and checkpoint is None:
+        if beginning.start is not None and checkpoint is None:
             self._diary.note(f"Goes on from version {beginning.version}")
+        elif beginning.version is not None and checkpoint is None:
+            self._diary.note(f"Version {beginning.version} has another number of virtual tokens: begins anew beside it")
         return _Prepared(beginning, job, checkpoint)
 
     def _load_checkpoint(self) -> bytes | None:

@@ -158,10 +158,9 @@ def test_latency_ends_with_one_json_object(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.usefixtures("tiny")
-def test_users_ends_with_one_json_object(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IDIOLECT_PREFIX_MEMORY_MB", "0")
+def test_users_ends_with_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     small = "--few 2 --many 30 --working-set 6 --rounds 2 --requests 6 --first 12 --at-once 2 --tokens 3"
-    users.main(small.split())
+    users.main([*small.split(), "--prefix-memory-mb", "0"])
     told = last_line(capsys)
     assert told["cost_ratio_100k_to_10"] > 0
     assert told["few"]["tokens"] == told["many"]["tokens"]

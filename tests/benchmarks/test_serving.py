@@ -93,11 +93,31 @@ def test_no_way_is_timed_right_behind_another(load: Load) -> None:
     assert [len(seconds) for seconds in measured.seconds.values()] == [4] * 4
 
 
-@pytest.mark.parametrize("names", ["ab", "abcd", "abcdefgh"])
-def test_each_way_comes_right_behind_each_other_one_once(names: str) -> None:
-    rounds = [serving.balanced(names, number) for number in range(len(names))]
+@pytest.mark.parametrize(("names", "times"), [("ab", 1), ("abcd", 1), ("abcdefgh", 1), ("abc", 2), ("abcdefg", 2)])
+def test_each_way_comes_right_behind_each_other_one_equally_often(names: str, times: int) -> None:
+    rounds = [serving.balanced(names, number) for number in range(times * len(names))]
     assert all(sorted(order) == list(names) for order in rounds)
-    assert sorted(pair for order in rounds for pair in pairwise(order)) == sorted(permutations(names, 2))
+    assert sorted(pair for order in rounds for pair in pairwise(order)) == sorted([*permutations(names, 2)] * times)
+
+
+class Slow(Way):
+    """Takes three seconds of a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def serve(self, load: Load) -> Answers:
+        self.now += 3
+        return [[0] * (load.max_tokens if self.now < 20 else 1) for _ in load.requests]
+
+
+def test_a_fast_way_is_timed_over_several_loads(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = Slow()
+    monkeypatch.setattr(serving.time, "perf_counter", lambda: way.now)
+    assert serving.timed("slow", way, load, 0)[0] == 3
+    assert (serving.timed("slow", way, load, 7)[0], way.now) == (3, 12)
+    with pytest.raises(RuntimeError, match="slow did not give"):
+        serving.timed("slow", way, load, 20)
 
 
 @pytest.mark.parametrize("shape", [[], ["--shape", "tiny"]])

@@ -8,7 +8,7 @@ import pytest
 from storage import samples, voices
 from tests.factories import add_samples, first_voice, make_run
 from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted, published
-from tuning import report_keeping, run_in_hand
+from tuning import going_on, report_keeping, run_in_hand
 from tuning.base_model import BaseModel
 from tuning.dataset import Split
 from tuning.evaluation import Verdict, bits_per_char, judge
@@ -140,3 +140,25 @@ def test_a_resumed_run_keeps_the_start_it_chose_though_another_version_is_in_use
     assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
     assert any(message.startswith("Went on from step") for message in again.messages())
     assert not any("began anew" in message for message in again.messages())
+
+
+def test_a_version_of_another_length_is_to_be_beaten_too_and_what_it_knew_does_not_judge(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def watch(base: BaseModel, split: Split, *given: Any) -> Verdict:
+        judged.append(split.digest)
+        return judge(base, split, *given)
+
+    monkeypatch.setattr(run_in_hand, "judge", watch)
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    longer = replace(bench, settings=replace(QUICK, num_virtual_tokens=6))
+    again = ask_again(first, MORE)
+    tune(longer, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
+    assert again.run().figures["current_bits_per_char"] > 0
+    assert "Version 1 has another number of virtual tokens: begins anew beside it" in again.messages()
+    assert [going_on.split_of(side, again.run(), 6).digest for side in (bench, longer)] == [judged[1]] * 2
+    assert going_on.split_of(longer, first.run(), 4).digest == judged[0]

@@ -64,7 +64,7 @@ def test_one_that_cannot_be_used_is_refused_with_the_mend_not_left_out(base: Bas
     path.write_bytes(make_prefix(base).to_bytes())
     with pytest.raises(ConfigurationError, match=rf"made for another model.*{mend}"):
         load_population(config, make_tiny("llama", seed=1))
-    with pytest.raises(ConfigurationError, match=rf"4 virtual tokens.*is 5.*{mend}"):
+    with pytest.raises(ConfigurationError, match=rf"4 virtual tokens.*is 5\. Set that to 4.*{mend}"):
         load_population(replace(config, num_virtual_tokens=5), base)
     with pytest.raises(ConfigurationError, match="No such file"):
         load_population(replace(config, population_prefix=str(tmp_path / "gone")), base)
