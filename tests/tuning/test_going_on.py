@@ -159,6 +159,6 @@ def test_a_version_of_another_length_is_to_be_beaten_too_and_what_it_knew_does_n
     tune(longer, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
     assert again.run().figures["current_bits_per_char"] > 0
-    assert "Version 1 has another number of virtual tokens: begins anew beside it" in again.messages()
+    assert "Version 1 is of another length: begins anew, and has to be closer" in again.messages()
     assert [going_on.split_of(side, again.run(), 6).digest for side in (bench, longer)] == [judged[1]] * 2
     assert going_on.split_of(longer, first.run(), 4).digest == judged[0]
