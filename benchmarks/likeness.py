@@ -109,7 +109,9 @@ class Likeness:
 
     def _kept(self, digest: str) -> Prefix:
         data = (self._folder / f"{digest}.safetensors").read_bytes()
-        return Prefix.from_bytes(data, self._shop.base.fingerprint, dtype=self._shop.base.dtype)
+        return Prefix.from_bytes(
+            data, self._shop.base.fingerprint, device=self._shop.base.device, dtype=self._shop.base.dtype
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
