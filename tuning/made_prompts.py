@@ -20,6 +20,9 @@ _QUESTION = "{excerpt}\n\n---\nIn one line: which request does the text above an
 _LABEL = re.compile(r"^(?:[-*#>]+\s*|(?:the\s+)?(?:request|prompt|question|instruction)\s*:\s*)+", re.IGNORECASE)
 _QUOTES = "\"'`*“”„‘’«»"  # models quote and embolden what they were asked for
 _WORDS = re.compile(r"\w+")
+# What small models fall into: the same again and again, up to the last token, in the middle of a word.
+_AGAIN = re.compile(r"\b(\w.{2,79}?)((?:[,;.!]?\s+(?:and\s+)?\1){2,})(?!\w)(.*)", re.IGNORECASE)
+_LEAST_ECHO_WORDS = 3  # of a request's own beginning, come back within it
 
 
 def make_missing(
@@ -66,14 +69,33 @@ def requests_for(base: BaseModel, texts: Sequence[str], check: Callable[[], None
 
 
 def cleaned(answer: str, text: str) -> str | None:
-    """The answer's first line without label and quotes, if it is a request at all: not empty, not how the text itself
-    begins, at most MAX_PROMPT_CHARS characters."""
+    """The answer's first line without label, quotes and what is said again and again, if it is a request at all: not
+    empty, not left open, not how the text itself begins, at most MAX_PROMPT_CHARS characters."""
     line = next((line for line in answer.splitlines() if _WORDS.search(line)), "")
     line = "".join(char for char in line if char.isprintable() and char != "\ufffd")
     request = _LABEL.sub("", line.strip().strip(_QUOTES)).strip().strip(_QUOTES).strip()[:MAX_PROMPT_CHARS]
     words = _WORDS.findall(request.lower())
+    if request.endswith(":") or _echoes(words):
+        return None
     begins = _WORDS.findall(text[: 2 * MAX_PROMPT_CHARS].lower())[: len(words)]
-    return request if words and words != begins else None
+    return _once(request) if words and words != begins else None
+
+
+def _once(request: str) -> str:
+    """Without the second and all further times of what is said again and again, and a last one that was cut off."""
+    found = _AGAIN.search(request)
+    if found is None:
+        return request
+    said, after = found[1], found[3].strip(" ,;")
+    cut_off = said.lower().startswith(after.lower())
+    return request[: found.end(1)] if cut_off else f"{request[: found.end(1)]}{found[3]}"
+
+
+def _echoes(words: list[str]) -> bool:
+    """Whether it begins again in its own middle."""
+    head = words[:_LEAST_ECHO_WORDS]
+    starts = range(1, len(words) - len(head) + 1)
+    return len(head) == _LEAST_ECHO_WORDS and any(words[at : at + len(head)] == head for at in starts)
 
 
 def _question(base: BaseModel, text: str) -> list[int]:

@@ -81,6 +81,11 @@ def nothing(*_: object) -> None:
         (' \n ... \n""', None),
         ("The ferry was LATE again", None),
         ('"The ferry, was late again, and nobody minded', None),
+        ("Write with these words: the ferry, the ferry, the ferry, the fer", "Write with these words: the ferry"),
+        ("Write of rain and rain and Rain, too", "Write of rain, too"),
+        ("Write of the very very late ferry", "Write of the very very late ferry"),
+        ("Write with these words:", None),
+        ("Write with these words: write with these words", None),
     ],
 )
 def test_of_an_answer_the_one_line_that_is_a_request_is_kept(answer: str, request_: str | None) -> None:
@@ -89,7 +94,7 @@ def test_of_an_answer_the_one_line_that_is_a_request_is_kept(answer: str, reques
 
 def test_no_request_is_longer_than_a_persons_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made_prompts, "MAX_PROMPT_CHARS", 20)
-    assert cleaned("Write " * 40, SAMPLE_TEXTS[0]) == ("Write " * 40)[:20].strip()
+    assert cleaned("Write of a late ferry and of rain", SAMPLE_TEXTS[0]) == "Write of a late ferr"
 
 
 def test_several_texts_at_once_get_what_each_would_get_alone_by_greedy_generation(base: BaseModel) -> None:
