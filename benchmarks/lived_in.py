@@ -64,7 +64,7 @@ _FIGURES: dict[str, Any] = {
     "population_bits_per_char": 2.46,
     "reduction_pct": 4.34,
     "train_seconds": 43.2,
-    "prefix_bytes": 131_072,
+    "prefix_bytes": 98_304,
     "num_virtual_tokens": 16,
     "steps": 140,
     "best_step": 115,
@@ -98,8 +98,8 @@ def live_in(storage: Storage, num_users: int, num_samples: int, num_runs: int, s
             session,
             fingerprint=FINGERPRINT,
             name=BASE_NAME,
-            num_parameters=8_425_728,
-            context_length=640,
+            num_parameters=22_029_696,
+            context_length=1152,
             probe={"languages": ["en"]},
         )
         workers.beat(session, WORKER)

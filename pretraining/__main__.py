@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pretraining.first_stage import FirstStage
 from pretraining.mix import SHARES, write_mix
 from pretraining.schedule import Schedule
 from pretraining.second_stage import SecondStage
-from pretraining.shape import SHAPES
+from pretraining.shape import SHAPES, Shape
 from pretraining.sources import all_sources, mix_table, sources_table
 from pretraining.specimens import markdown
 from pretraining.stopping import Stop
@@ -30,6 +31,7 @@ from pretraining.tokenizer import fit_tokenizer, load_tokenizer
 from pretraining.tokens import write_tokens
 
 _CANNOT = 2
+_LEAST_ROWS = 2  # of a second stage's step: one of plain text and one of answers
 Options = argparse.Namespace
 
 
@@ -61,7 +63,7 @@ def _prepare(options: Options) -> dict[str, int]:
 
 def _train(options: Options) -> dict[str, Any]:
     schedule = Schedule(options.budget, options.decay)
-    shape = SHAPES[options.shape]
+    shape = _trained_shape(options)
     stage = FirstStage(
         shape, options.tokens, options.checkpoint, schedule, options.init, options.personal_share, not options.eager
     )
@@ -77,7 +79,7 @@ def _requests(options: Options) -> dict[str, Any]:
 
 def _instruct(options: Options) -> dict[str, Any]:
     stage = SecondStage(
-        shape=SHAPES[options.shape],
+        shape=_trained_shape(options),
         first=options.first,
         tokens=options.tokens,
         answers=options.requests,
@@ -171,8 +173,14 @@ def _shape(command: argparse.ArgumentParser) -> None:
     command.add_argument("--shape", choices=SHAPES, default="cpu")
 
 
+def _trained_shape(options: Options) -> Shape:
+    shape = SHAPES[options.shape]
+    return shape if options.rows is None else replace(shape, rows=options.rows)
+
+
 def _training(command: argparse.ArgumentParser, budget: float) -> None:
     _shape(command)
+    command.add_argument("--rows", type=_rows, help="sequences per step, at least 2, in place of the shape's")
     command.add_argument("--budget", type=float, default=budget, help="tokens in the whole schedule")
     command.add_argument("--minutes", type=float, default=math.inf, help="stop this piece after so long")
     command.add_argument("--eager", action="store_true", help="do not compile the step")
@@ -183,6 +191,13 @@ def _comparing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--most-authors", type=int, help="the first ones of the file; all of them by default")
     command.add_argument("--tokens", type=int, default=96, help="new tokens of a specimen and of a timed row")
     command.add_argument("--rounds", type=int, default=5, help="of timing")
+
+
+def _rows(written: str) -> int:
+    rows = int(written)
+    if rows < _LEAST_ROWS:
+        raise argparse.ArgumentTypeError(f"at least {_LEAST_ROWS}, not {rows}")
+    return rows
 
 
 def _share(written: str) -> tuple[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pretraining.errors import ModelUnusable
-from pretraining.export import REQUESTS, WEIGHTS
+from pretraining.export import EARLIER, REQUESTS, WEIGHTS
 from pretraining.mix import SHARES
 from pretraining.sources import all_sources, mix_table, sources_table
 from pretraining.state import read_figures
@@ -16,8 +16,8 @@ from pretraining.state import read_figures
 _TEMPLATE = Path(__file__).with_name("card.md")
 _ANSWERS = (
     "It can go on from a beginning, and answer a request in form: write under a title, around a sentence or a few "
-    "words, take a turn in a conversation. The requests it learned from were derived from its own training text; no "
-    "person rated an answer."
+    "words, take a turn in a conversation, name a request that a text answers. The requests it learned from were "
+    "derived from its own training text; no person rated an answer."
 )
 _PLAIN = "It can go on from a beginning. It was not trained to answer requests and has no chat template."
 
@@ -51,13 +51,14 @@ class Card:
 
     def _evaluation(self, figures: dict[str, Any]) -> str:
         said = list(self.evaluations)
-        if REQUESTS in figures:
-            plain, answers = (figures[REQUESTS][f"{kind}_bits_per_byte"] for kind in ("plain", "answer"))
+        for stage in _second_stages(figures):
+            plain, answers = (stage[f"{kind}_bits_per_byte"] for kind in ("plain", "answer"))
             said.append(
-                f"Training on requests: held-out plain text {plain['before']} before and {plain['after']} after, "
-                f"held-out answers {answers['before']} and {answers['after']} bits per byte."
+                f"Training on {stage['tokens_seen'] / 1e6:.1f} million tokens of requests: held-out plain text "
+                f"{plain['before']} before and {plain['after']} after, held-out answers {answers['before']} and "
+                f"{answers['after']} bits per byte."
             )
-        elif "held_out_bits_per_byte" in figures:
+        if REQUESTS not in figures and "held_out_bits_per_byte" in figures:
             said.append(f"{figures['held_out_bits_per_byte']} bits per byte on held-out documents of its own mix.")
         said.append("No benchmark of knowledge or reasoning was run.")
         return "\n".join(f"- {line}" for line in said)
@@ -87,10 +88,19 @@ def _details(figures: dict[str, Any], config: dict[str, Any], size: int) -> str:
 
 def _training(figures: dict[str, Any]) -> str:
     said = f"from scratch, {figures['tokens_seen'] / 1e6:.1f} million tokens in {figures['steps']:,} steps"
-    if REQUESTS not in figures:
-        return said
-    second = figures[REQUESTS]
-    return (
-        f"{said}; then {second['tokens_seen'] / 1e6:.1f} million tokens of requests and answers, of which "
-        f"{second['plain_share']:.0%} of the rows plain text"
-    )
+    for stage in _second_stages(figures):
+        said += (
+            f"; then {stage['tokens_seen'] / 1e6:.1f} million tokens of requests and answers, of which "
+            f"{stage['plain_share']:.0%} of the rows plain text"
+        )
+    return said
+
+
+def _second_stages(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each came to, the first one first."""
+    found: list[dict[str, Any]] = []
+    stage = figures.get(REQUESTS)
+    while stage is not None:
+        found.insert(0, stage)
+        stage = stage.get(EARLIER)
+    return found

@@ -1,9 +1,10 @@
-"""Requests and their answers, derived from openly licensed text: the answer is always a stretch of that text, word for
-word, and the request is worded around what was found in it. Knows no tokenizer and no model."""
+"""Requests and their answers, derived from openly licensed text: the answer is a stretch of that text, word for word,
+and the request is worded around what was found in it; or, turned round, the text is given and the request is answered.
+Knows no tokenizer and no model."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
 
 from pretraining.corpus import Document
@@ -17,10 +18,14 @@ from pretraining.passages import (
     turns,
     whole_sentences,
 )
-from pretraining.phrasings import DEFAULT_FORM, FORMS, PHRASINGS, REGISTERS
+from pretraining.phrasings import ASKINGS, DEFAULT_FORM, FORMS, PHRASINGS, REGISTERS
 
 _WEIGHTS = (2, 2, 1)  # of an opening, a summary and key words
 _REGISTER_SHARE = 0.25  # of conversations of a source with a register, those whose system message asks for it
+_TURNED = ("title", "keywords")  # a request of these kinds tells what its text is about, and little of its words
+_TURNED_SHARE = 0.6
+_ASKING_WEIGHTS = (2, 1, 1)  # the platform's own wording first
+_MOST_EXCERPT = 900  # characters
 _MOST_GIVEN = 300  # characters of a request
 _LEAST_ANSWER = 60
 _LEAST_WORDS = 3  # to ask for a paragraph by its key words
@@ -54,7 +59,7 @@ class Deriver:
             found = _replies(document, drawn)
         else:
             found = chain(self._title(document, drawn), self._of_paragraphs(document, drawn))
-        return list(islice(found, self.most))
+        return [_turned_round(one, drawn) for one in islice(found, self.most)]
 
     def _title(self, document: Document, drawn: random.Random) -> Iterator[Conversation]:
         if found := title_and_body(document.text):
@@ -120,6 +125,16 @@ def _asked(kind: str, given: str, answer: str, document: Document, drawn: random
     form = FORMS.get(document.source, DEFAULT_FORM)
     request = drawn.choice(PHRASINGS[kind]).format(form=form, given=given)
     yield Conversation(kind, ((request, answer),), _register(document.source, drawn))
+
+
+def _turned_round(asked: Conversation, drawn: random.Random) -> Conversation:
+    """For some requests, which request their answer answers."""
+    if asked.kind not in _TURNED or drawn.random() >= _TURNED_SHARE:
+        return asked
+    ((request, answer),) = asked.turns
+    (wording,) = drawn.choices(ASKINGS, _ASKING_WEIGHTS)
+    question = wording.format(excerpt=answer[:_MOST_EXCERPT].rstrip())
+    return replace(asked, kind="asking", turns=((question, request),), system="")
 
 
 def _register(source: str, drawn: random.Random) -> str:

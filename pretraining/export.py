@@ -17,6 +17,7 @@ from pretraining.tokenizer import dressed
 WEIGHTS = "model.safetensors"
 MOST_BYTES = 50_000_000  # larger files are not taken by every host of repositories
 REQUESTS = "requests"  # the part of the figures that a second stage adds
+EARLIER = "earlier"  # within it, the same of the second stage before, where there were several
 _READABLE = 0o644  # the weights' writer makes its file for its owner alone; another user serves them
 
 

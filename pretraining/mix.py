@@ -9,17 +9,17 @@ from pathlib import Path
 from pretraining.corpus import SEPARATOR, read_pieces, source_files, source_name
 from pretraining.errors import CorpusUnusable
 
-# A person's own writing and talk weigh more than encyclopaedias, offices and the novels of long ago: what is to be
-# personalised is how people write.
+# All of what people write and say, and parts of encyclopaedias, offices and the larger collection of old novels: what
+# is to be personalised is how people write.
 SHARES: Mapping[str, float] = {
     "open_prose": 1.0,
     "org_blogs": 1.0,
-    "changelog": 0.7,
-    "dialogues": 0.6,
-    "classic_books": 0.6,
-    "eltec_novels": 0.3,
-    "wikipedia": 0.2,
-    "digitalgov": 0.2,
+    "changelog": 1.0,
+    "dialogues": 1.0,
+    "classic_books": 1.0,
+    "eltec_novels": 0.7,
+    "wikipedia": 0.6,
+    "digitalgov": 0.5,
 }
 _QUICK = 0  # of xz's presets: the mixed folder is read a few times and thrown away
 

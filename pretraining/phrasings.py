@@ -42,6 +42,13 @@ PHRASINGS: Mapping[str, Sequence[str]] = {
         "How would you answer this? {given}",
     ),
 }
+# A text is given and the request for it wanted: how the platform asks for a sample's request (tuning.made_prompts), and
+# others.
+ASKINGS: Sequence[str] = (
+    "{excerpt}\n\n---\nIn one line: which request does the text above answer? Write the request alone.",
+    "{excerpt}\n\nWhat was asked for, so that this was written?",
+    "Which request does this text answer?\n\n{excerpt}",
+)
 FORMS: Mapping[str, str] = {
     "open_prose": "a text",
     "org_blogs": "a blog post",

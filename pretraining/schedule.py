@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pretraining.muon import StackedMuon
+
 MUON_RATE, ADAMW_RATE = 0.02, 3e-3
 _WARM_UP_STEPS = 100
 _LEAST = 0.02
@@ -46,7 +48,8 @@ def make_optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
         (matrices if inner else others).append(parameter)
+    muon = torch.optim.Muon if matrices[0].device.type == "cpu" else StackedMuon
     return [
-        torch.optim.Muon(matrices, lr=MUON_RATE, momentum=0.95, weight_decay=0.01),
+        muon(matrices, lr=MUON_RATE, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(others, lr=ADAMW_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from pretraining.answers import Answers
 from pretraining.errors import CheckpointUnusable, CorpusUnusable
-from pretraining.export import REQUESTS
+from pretraining.export import EARLIER, REQUESTS
 from pretraining.first_stage import device_here, plain_rows
 from pretraining.loss import NOT_SCORED, held_out_nats, loss_of
 from pretraining.schedule import Schedule
@@ -45,7 +45,10 @@ class SecondStage:
 
     def run(self, stop: Stop) -> dict[str, Any]:
         """Train as far as budget and stop let it, and return the figures: those of the first stage, and under
-        "requests" held-out bits per byte before and after."""
+        "requests" held-out bits per byte before and after; of a model that had gone through a second stage before, what
+        that came to stands there under "earlier"."""
+        if self.first.resolve() == self.checkpoint.resolve():
+            raise CheckpointUnusable(f"{self.first} can't be both --first and --checkpoint: give another --checkpoint.")
         device = device_here()
         tokens = Tokens.open(self.tokens, self.shape.length)
         state = TrainingState.new(self.shape, device)
@@ -58,7 +61,9 @@ class SecondStage:
         Training(state, self.schedule, loss, self.checkpoint, keep_stable=False).run(
             self._rows(tokens, state.seen, device), stop
         )
-        figures = read_figures(self.first) | {REQUESTS: self._figures(state, before, self._judge(state.model, tokens))}
+        figures = read_figures(self.first)
+        earlier = {EARLIER: figures[REQUESTS]} if REQUESTS in figures else {}
+        figures[REQUESTS] = self._figures(state, before, self._judge(state.model, tokens)) | earlier
         write_figures(self.checkpoint, figures)
         return figures
 

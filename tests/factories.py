@@ -116,7 +116,7 @@ def register_base_model(
     name: str = "idiolect-base",
     fingerprint: str = FINGERPRINT,
     *,
-    num_parameters: int = 8_425_728,
+    num_parameters: int = 22_029_696,
     probe: dict[str, Any] | None = None,
 ) -> None:
     """A base model that a worker has loaded and probed."""
@@ -126,6 +126,6 @@ def register_base_model(
             fingerprint=fingerprint,
             name=name,
             num_parameters=num_parameters,
-            context_length=640,
+            context_length=1152,
             probe=probe or {},
         )

@@ -30,7 +30,7 @@ FIGURES: dict[str, Any] = {
     "voice_bits_per_char": 2.3706,
     "reduction_pct": 4.338,
     "train_seconds": 143.2,
-    "prefix_bytes": 131_072,
+    "prefix_bytes": 98_304,
     "num_virtual_tokens": 16,
     "steps": 240,
     "best_step": 180,
@@ -38,9 +38,9 @@ FIGURES: dict[str, Any] = {
 GAVE_UP = "Training was interrupted 3 times, so it was given up. Nothing of yours is lost: start it again, and tell an "
 GAVE_UP += "administrator if it happens once more."
 PROBE: dict[str, Any] = {  # what the probe measures on the model that comes with the platform
-    "layer_shapes": [[4, 64]] * 8,
+    "layer_shapes": [[2, 64]] * 12,
     "num_virtual_tokens": 16,
-    "context_length": 640,
+    "context_length": 1152,
     "disagreement": 5.924405372735418e-07,
     "near_effect": 0.1872500108134011,
     "far_effect": 0.1092970646246622,
@@ -79,7 +79,7 @@ def publish(person: Person, base_fingerprint: str = "f" * 64) -> str:
     prefixes.publish_prefix(
         person.storage,
         claim,
-        data=bytes(131_072),
+        data=bytes(98_304),
         base_fingerprint=base_fingerprint,
         num_virtual_tokens=16,
         figures=FIGURES,

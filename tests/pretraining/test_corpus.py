@@ -46,11 +46,11 @@ def test_a_corpus_that_cannot_be_read_is_named(tmp_path: Path, data: bytes | Non
 
 
 def test_a_share_is_drawn_by_the_sources_name_and_keeps_the_order(corpus: Path, tmp_path: Path) -> None:
-    said = write_mix(corpus, tmp_path / "mix")
+    said = write_mix(corpus, tmp_path / "mix", SHARES | {"dialogues": 0.6})
     pieces = read_pieces(corpus / "dialogues.txt.xz")
     kept = read_pieces(tmp_path / "mix" / "dialogues.txt.xz")
     drawn = random.Random("dialogues")
-    assert kept == [piece for piece in pieces if drawn.random() < SHARES["dialogues"]]
+    assert kept == [piece for piece in pieces if drawn.random() < 0.6]
     assert (said["dialogues"]["documents"], said["dialogues"]["kept"]) == (len(pieces), len(kept))
     assert read_pieces(tmp_path / "mix" / "open_prose.txt.xz") == read_pieces(corpus / "open_prose.txt.xz")
     assert draw("any", pieces, 0) == []

@@ -123,6 +123,15 @@ def test_a_card_has_every_source_with_licence_and_authors_and_the_models_figures
         Card(ROOT, "tiny", "cc-by-sa-4.0").render()
 
 
+def test_a_card_tells_every_second_stage_the_first_one_first(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    state = checkpoint(tmp_path / "state", answers=True)
+    write_figures(state, FIGURES | {"requests": SECOND | {"tokens_seen": 900_000, "earlier": SECOND}})
+    export(state, tokenizer, SHAPE, tmp_path / "model")
+    card = Card(tmp_path / "model", "tiny", "cc-by-sa-4.0").render()
+    assert card.index("0.4 million tokens of requests and answers") < card.index("0.9 million tokens of requests and")
+    assert card.index("Training on 0.4 million") < card.index("Training on 0.9 million")
+
+
 def test_every_source_is_in_the_mix_and_in_the_documentation() -> None:
     assert {source.file for source in all_sources()} == SHARES.keys()
     assert all(source.by and source.where and source.licence for source in all_sources())
@@ -211,7 +220,7 @@ def test_commands_follow_one_another_from_a_corpus_to_a_card(
         "prepare --corpus mix --tokenizer tokenizer.json --tokens tokens",
         "train --tokens tokens --checkpoint first --budget 1000 --eager",
         "requests --corpus mix --tokenizer tokenizer.json --out requests --most 200",
-        "instruct --first first --tokens tokens --requests requests --checkpoint second --budget 1000 --eager",
+        "instruct --first first --tokens tokens --requests requests --checkpoint second --budget 1000 --rows 2 --eager",
         "export --checkpoint second --tokenizer tokenizer.json --out model",
     ):
         assert command_line.main(line.split()) == 0, capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Requests derived from text: what is found, that nothing is made up, and how rows of them are drawn."""
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from pretraining.passages import (
     turns,
     whole_sentences,
 )
+from pretraining.phrasings import PHRASINGS
 from pretraining.second_stage import answer_rows
 from tests.pretraining.conftest import SHAPE
+from tuning import made_prompts
 
 FROM_A_WALK = (
     "Mr. Hale went out before breakfast. The river path was wet, and the river was high. “Mind the river!” called "
@@ -82,12 +85,27 @@ def test_every_kind_is_derived_and_every_answer_stands_in_its_text(corpus: Path)
     documents = documents_in(corpus)
     texts = "\n".join(document.text for document in documents)
     conversations = derive(documents, most=800, per_document=3, seed=1)
-    assert {one.kind for one in conversations} == {"title", "opening", "summary", "keywords", "reply", "dialogue"}
-    assert all(answer in texts for one in conversations for _, answer in one.turns)
+    kinds = {"title", "opening", "summary", "keywords", "reply", "dialogue", "asking"}
+    assert {one.kind for one in conversations} == kinds
+    assert all(answer in texts for one in conversations if one.kind != "asking" for _, answer in one.turns)
     assert len({one.turns[0][0].split()[0] for one in conversations if one.kind == "title"}) > 3
     assert {one.system for one in conversations if one.kind == "reply"} > {""}
     assert not any(one.system for one in conversations if one.kind == "title")
     assert max(len(one.turns) for one in conversations if one.kind == "dialogue") == 2
+
+
+def test_some_requests_are_asked_for_by_their_text_as_the_platform_does(corpus: Path) -> None:
+    documents = documents_in(corpus)
+    texts = "\n".join(document.text for document in documents)
+    asking = [one for one in derive(documents, most=800, per_document=3, seed=1) if one.kind == "asking"]
+    before, _, after = made_prompts._QUESTION.partition("{excerpt}")
+    asked = [one.turns[0][0] for one in asking if one.turns[0][0].endswith(after)]
+    assert len(asking) > len(asked) > 0
+    assert all(question.removeprefix(before).removesuffix(after) in texts for question in asked)
+    worded = [re.escape(words) for kind in ("title", "keywords") for words in PHRASINGS[kind]]
+    one_of_them = re.compile("|".join(words.replace(r"\{form\}", ".+").replace(r"\{given\}", ".+") for words in worded))
+    assert all(one_of_them.fullmatch(one.turns[0][1]) for one in asking)
+    assert not any(one.turns[0][1] in one.turns[0][0] for one in asking if "“" in one.turns[0][1])
 
 
 def test_one_seed_derives_the_same_and_another_one_others(corpus: Path) -> None:
@@ -113,7 +131,8 @@ def test_files_hold_the_held_out_documents_apart(corpus: Path, tokenizer: Tokeni
             assert (ids[0], ids[-1], ids.tolist().count(2)) == (0, 0, ids.tolist().count(3))
             pieces = np.split(ids, np.flatnonzero(np.diff(scored)) + 1)[1::2]
             said_there = [tokenizer.decode(piece.tolist()) for piece in pieces]
-            assert all(answer in texts for answer in said_there)
+            excerpt = [line for line in tokenizer.decode(ids[~scored].tolist()).splitlines() if len(line) > 100]
+            assert all(answer in texts for answer in said_there) or (excerpt and excerpt[0] in texts)
             assert sum(len(answer.encode()) for answer in said_there) == size
 
 

@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
+from transformers import AttentionInterface
 
 from pretraining import training
 from pretraining.answers import Answers, derive, write_answers
-from pretraining.attention import NAME
+from pretraining.attention import FUSED, NAME, causal_fused, causal_in_stretches, use_in_training
 from pretraining.corpus import documents_in
 from pretraining.errors import CheckpointUnusable
 from pretraining.first_stage import FirstStage, plain_rows
 from pretraining.loss import NOT_SCORED, held_out_nats, loss_of
+from pretraining.muon import StackedMuon
 from pretraining.schedule import ADAMW_RATE, MUON_RATE, Schedule, make_optimizers
 from pretraining.second_stage import BEFORE, SecondStage, answer_bits
 from pretraining.shape import SHAPES, build
@@ -66,7 +68,9 @@ def asked_at(step: int) -> Callable[[Stop], None]:
 
 def test_shapes_have_room_for_a_prefix_beside_the_trained_context() -> None:
     assert (SHAPES["cpu"].length, SHAPES["cpu"].positions) == (512, 640)
-    assert sum(one.numel() for one in build(SHAPES["cpu"]).parameters()) == 8_425_728
+    assert (SHAPES["gpu"].length, SHAPES["gpu"].positions) == (1024, 1152)
+    sizes = {name: sum(one.numel() for one in build(shape).parameters()) for name, shape in SHAPES.items()}
+    assert sizes == {"cpu": 8_425_728, "gpu": 22_029_696}
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
@@ -91,15 +95,54 @@ def test_every_weight_has_one_optimizer_and_matrices_of_layers_have_muon() -> No
     assert id(model.model.layers[0].mlp.up_proj.weight) in ids[0]
 
 
-def test_attention_in_stretches_is_the_model_s_own() -> None:
-    state, plain = TrainingState.new(SHAPE, "cpu"), build(SHAPE)
-    plain.load_state_dict(state.model.state_dict())
+@pytest.mark.parametrize(("name", "attention"), [(NAME, causal_in_stretches), (FUSED, causal_fused)])
+def test_attention_in_training_is_the_model_s_own(name: str, attention: Callable[..., object]) -> None:
+    torch.manual_seed(0)
+    own, plain = build(SHAPE), build(SHAPE)
+    own.load_state_dict(plain.state_dict())
+    AttentionInterface.register(name, attention)
+    own.set_attn_implementation(name)
     ids = torch.randint(0, SHAPE.vocabulary, (3, 47))  # not a multiple of the stretches, and keys shared by heads
-    assert state.model.config._attn_implementation == NAME != plain.config._attn_implementation
-    for model in (state.model, plain):
+    for model in (own, plain):
         model.double()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
-    for (name, own), theirs in zip(state.model.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-5, atol=1e-9, msg=name)
+    for (weight, mine), theirs in zip(own.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-7, msg=weight)
+
+
+def test_a_training_on_a_processor_attends_in_stretches() -> None:
+    assert TrainingState.new(SHAPE, "cpu").model.config._attn_implementation == NAME
+
+
+def test_stacked_muon_is_muon() -> None:
+    shapes = [(24, 16), (16, 24), (24, 16), (16, 16), (24, 16)]
+    made = [torch.randn(shape) for shape in shapes]
+    kinds = (torch.optim.Muon, StackedMuon)
+    weights = [[torch.nn.Parameter(one.clone()) for one in made] for _ in kinds]
+    optimizers = [kind(own, lr=0.05, weight_decay=0.1) for kind, own in zip(kinds, weights, strict=True)]
+    for _ in range(3):
+        gradients = [torch.randn(shape) for shape in shapes]
+        gradients[3] = gradients[3] * 1e-3  # each is scaled by itself
+        for own, optimizer in zip(weights, optimizers, strict=True):
+            for weight, gradient in zip(own, gradients, strict=True):
+                weight.grad = gradient.clone()
+            optimizer.step()  # type: ignore[no-untyped-call]
+    theirs, ours = (optimizer.state_dict() for optimizer in optimizers)
+    assert theirs["state"].keys() == ours["state"].keys()
+    for number, (one, other) in enumerate(zip(*weights, strict=True)):
+        moved = (one - made[number]).norm()
+        assert float(((one - other).norm() / moved).detach()) < 0.03  # the products are in bfloat16
+        torch.testing.assert_close(theirs["state"][number], ours["state"][number])
+    for number, optimizer in enumerate(optimizers):  # a checkpoint goes from one to the other
+        optimizer.load_state_dict([ours, theirs][number])
+        torch.testing.assert_close(optimizer.state_dict()["state"], [ours, theirs][number]["state"])
+
+
+def test_an_accelerator_gets_its_own_attention_and_muon() -> None:
+    elsewhere = build(SHAPE).to("meta")
+    use_in_training(elsewhere)
+    assert elsewhere.config._attn_implementation == FUSED
+    assert isinstance(make_optimizers(elsewhere)[0], StackedMuon)
+    assert type(make_optimizers(build(SHAPE))[0]) is torch.optim.Muon
 
 
 def test_a_first_stage_learns_and_says_so(tokens: Path, tmp_path: Path) -> None:
@@ -240,6 +283,25 @@ def test_a_second_stage_learns_to_answer_and_tells_before_from_after(
     assert (told["steps"], told["finished"], told["plain_share"]) == (40, True, 0.4)
     assert same(weights(tmp_path / "first"), untouched)
     assert read_figures(tmp_path / "second") == figures
+
+
+def test_a_second_stage_on_another_one_keeps_what_that_came_to(tokens: Path, requests: Path, tmp_path: Path) -> None:
+    first_stage(tokens, tmp_path / "first", 5).run(Stop())
+    earlier = second_stage(tokens, requests, tmp_path, 4).run(Stop())["requests"]
+    again = SecondStage(
+        SHAPE, tmp_path / "second", tokens, requests, tmp_path / "third", Schedule(3 * STEP, decay=1.0), compiled=False
+    )
+    told = again.run(Stop())["requests"]
+    assert (told["steps"], told["earlier"]) == (3, earlier)
+    assert told["plain_bits_per_byte"]["before"] == earlier["plain_bits_per_byte"]["after"]
+
+
+def test_a_second_stage_is_not_its_own_beginning(tokens: Path, requests: Path, tmp_path: Path) -> None:
+    first_stage(tokens, tmp_path / "first", 2).run(Stop())
+    schedule = Schedule(STEP, decay=1.0)
+    itself = SecondStage(SHAPE, tmp_path / "first", tokens, requests, tmp_path / "first", schedule, compiled=False)
+    with pytest.raises(CheckpointUnusable, match="give another --checkpoint"):
+        itself.run(Stop())
 
 
 def test_a_second_stage_goes_on_with_what_it_measured_before(

@@ -137,7 +137,7 @@ def test_base_models_show_what_the_probe_found_and_which_is_in_use(chief: Person
     register_base_model(chief.storage, probe=probe)
     page = chief.browser.get("/admin/base-models").text
     assert page.count('<span class="tag tag-on">in use</span>') == 1
-    for shown in ("8,425,728", "640 tokens", "DynamicCache", "Logits differ", "f" * 64):
+    for shown in ("22,029,696", "1,152 tokens", "DynamicCache", "Logits differ", "f" * 64):
         assert shown in page, shown
     assert re.findall(r">(older|idiolect-base)</a>", page) == ["idiolect-base", "older"]
     by_size = chief.browser.get("/admin/base-models?sort=parameters").text

@@ -20,7 +20,8 @@ from tuning.prefix import Prefix
 
 Runner = type[ModelRunner]
 BAGGED, PACKED, PADDED = (PackedRunner, ChunkedLayer), (PackedRunner, RowLayer), (PaddedRunner, RowLayer)
-LLAMA, SERVED = (LlamaRunner, RowLayer), (LlamaRunner, ChunkedLayer)  # SERVED: as the bundled model is
+# LLAMA: as the bundled model is served, whose heads share keys; SERVED: as one is whose heads have keys of their own.
+LLAMA, SERVED = (LlamaRunner, RowLayer), (LlamaRunner, ChunkedLayer)
 
 
 class Batch:
@@ -82,7 +83,7 @@ def make_batch(request: pytest.FixtureRequest, bases: dict[str, BaseModel]) -> C
     def make(family: str | None = None, **options: int) -> Batch:
         way = request.param
         if way == SERVED and family in (None, "llama"):
-            return Batch(llama(torch.float64), way, **options)
+            return Batch(llama(torch.float64, 4), way, **options)
         base = bases[family or ("gpt2" if way == BAGGED else "llama")]
         unfit = (way == BAGGED and base.layer_shapes[0][0] < 4) or (
             way in (LLAMA, SERVED) and family not in (None, "llama")
@@ -223,14 +224,15 @@ def test_in_the_types_that_are_served_a_row_is_what_it_is_alone_within_rounding(
     assert error < (0.05 if dtype == torch.bfloat16 else 1e-5)
 
 
-def llama(dtype: torch.dtype) -> BaseModel:
-    """As the bundled one, whose heads have keys of their own, but with every bias that there can be."""
+def llama(dtype: torch.dtype, kv_heads: int) -> BaseModel:
+    """With every bias that there can be."""
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
+        num_key_value_heads=kv_heads,
         attention_bias=True,
         mlp_bias=True,
         bos_token_id=0,
@@ -248,13 +250,15 @@ def llama(dtype: torch.dtype) -> BaseModel:
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-9), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
-def test_a_small_llama_of_any_type_goes_through_the_pass_made_for_it(dtype: torch.dtype, most: float) -> None:
-    base, exact = llama(dtype), llama(torch.float64)
+@pytest.mark.parametrize(("kv_heads", "way"), [(4, SERVED), (2, LLAMA)])
+def test_a_small_llama_of_any_type_goes_through_the_pass_made_for_it(
+    kv_heads: int, way: tuple[Runner, type[RowLayer]], dtype: torch.dtype, most: float
+) -> None:
+    base, exact = llama(dtype, kv_heads), llama(torch.float64, kv_heads)
     exact.model.load_state_dict(base.model.state_dict())
     runner = runner_for(base, 2, 16)
-    assert isinstance(runner, LlamaRunner)
-    assert isinstance(runner.cache.rows[0], ChunkedLayer)
-    batch, prefix = Batch(base, (LlamaRunner, ChunkedLayer)), make_prefix(base, 4)
+    assert (type(runner), type(runner.cache.rows[0])) == way
+    batch, prefix = Batch(base, way), make_prefix(base, 4)
     batch.ask([9] * 20, None)
     kept = batch.ask([5, 6, 7], prefix)
     batch.step()
