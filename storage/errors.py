@@ -43,6 +43,10 @@ class Conflict(StorageError):
     """The request contradicts what is there."""
 
 
+class NameTaken(Conflict):
+    """Another voice of the same person has this name."""
+
+
 class LostLease(Conflict):
     """Another worker has claimed the run: stop, write nothing."""
 

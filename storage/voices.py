@@ -4,7 +4,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from storage import audit, clock, prefixes, quotas
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, NameTaken, NotFound
 from storage.ids import new_id
 from storage.models import PrefixVersion, TuningRun, Voice
 from storage.store import Storage
@@ -114,5 +114,5 @@ def _free_name(session: Session, user_id: str, name: str, but: str | None = None
         raise Conflict("Give the voice a name.")
     same = select(Voice.id).where(Voice.user_id == user_id, Voice.name == tidy, Voice.id != (but or ""))
     if session.scalar(same) is not None:
-        raise Conflict(f"You already have a voice named “{tidy}”: choose another name.")
+        raise NameTaken(f"You already have a voice named “{tidy}”: choose another name.")
     return tidy

@@ -132,6 +132,8 @@ def _of_storage(error: Exception) -> ApiError | None:
             return ApiError(409, str(error), code="idempotency_key_in_use", headers={"Retry-After": "1"})
         case stored.KeyReused():
             return ApiError(422, str(error), code="idempotency_key_reused", headers=NO_RETRY)
+        case stored.NameTaken():
+            return ApiError(409, str(error), code="conflict", param="name", headers=NO_RETRY)
         case stored.Conflict():
             return ApiError(409, str(error), code="conflict", headers=NO_RETRY)
         case stored.InvalidSample():
@@ -196,7 +198,10 @@ def _of_http(error: Exception) -> ApiError | None:
 
 def _invalid(error: ValidationError) -> ApiError:
     """The first fault of a body or query, by the name of its field."""
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    # Of a field with several forms there is a fault for each; what is wrong is told by the form it was meant in.
+    same_field = [fault for fault in faults if fault["loc"][:1] == faults[0]["loc"][:1]]
+    fault = next((fault for fault in same_field if not fault["type"].endswith("_type")), faults[0])
     param = ".".join(str(part) for part in fault["loc"][:1]) or None
     code = _VALIDATION_CODES.get(fault["type"], "invalid_value")
     sentence = fault["msg"].removeprefix("Value error, ")

@@ -7,14 +7,14 @@ from sqlalchemy.orm import Session
 
 from app.api import fine_tuning_schemas as jobs
 from app.api import schemas
-from app.api.errors import missing, refused
+from app.api.errors import NO_RETRY, ApiError, missing, refused
 from app.api.idempotency import idempotent, keep
 from app.api.paging import page_of, unknown_after
 from app.api.run_events import event_fields
 from app.api.services import caller, services
 from app.api.tuning_runs import resumed
 from storage import fine_tuning, models, run_times, tuning_runs, uploads, voices
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, NameTaken, NotFound
 from storage.fine_tuning import JobRequest
 from storage.models import ENDED_STATES, RunState
 from storage.training_file import read_training_file
@@ -42,17 +42,21 @@ def create_job(body: jobs.NewJob) -> tuple[jobs.Job, int]:
     asked = JobRequest(body.training_file, voice.id if voice else body.model, body.suffix, body.metadata)
     with services().uploads.one(user_id):
         drafts = read_training_file(data)
-    with storage.database.session() as session:
-        run, created = fine_tuning.request_job(
-            session,
-            storage.keys,
-            user_id=user_id,
-            voice_id=voice.id if voice else None,
-            asked=asked,
-            drafts=drafts,
-            seed=body.seed or 0,
-        )
-        answer = keep(session, _shown(session, run), 200)
+    try:
+        with storage.database.session() as session:
+            run, created = fine_tuning.request_job(
+                session,
+                storage.keys,
+                user_id=user_id,
+                voice_id=voice.id if voice else None,
+                asked=asked,
+                drafts=drafts,
+                seed=body.seed or 0,
+            )
+            answer = keep(session, _shown(session, run), 200)
+    except NameTaken as taken:
+        message = f"{taken} Or go on with that one: name its id, voice-…, as `model`, and leave `suffix` out."
+        raise ApiError(409, message, code="conflict", param="suffix", headers=NO_RETRY) from taken
     if created:
         enqueue_tuning(run.id)  # the outbox sends it again should the broker be away
     return answer
@@ -213,7 +217,7 @@ def _checkpoint(version: models.PrefixVersion) -> jobs.Checkpoint:
     return jobs.Checkpoint(
         id=version.id,
         created_at=int(version.created_at),
-        fine_tuned_model_checkpoint=version.voice_id,
+        fine_tuned_model_checkpoint=f"{version.voice_id}@{version.version}",  # the voice alone would be its newest
         fine_tuning_job_id=version.run_id,
         step_number=figures.get("best_step") or 0,
         metrics=jobs.CheckpointMetrics(step=figures.get("best_step"), valid_loss=loss, full_valid_loss=loss),

@@ -1,4 +1,4 @@
-"""/v1/models: what the caller may name as `model`: the base model and their own voices."""
+"""/v1/models: what the caller may name as `model` to get text: the base model and their own voices that speak."""
 
 from apiflask import APIBlueprint
 
@@ -15,10 +15,11 @@ OWNER = "idiolect"
 @blueprint.get("")
 @blueprint.output(schemas.ModelList)
 def list_models() -> schemas.ModelList:
-    """List the base model and your voices."""
+    """List the base model and your voices that have a version in use; /v1/voices lists all."""
     with services().storage.database.reading() as session:
         own = voices.list_voices(session, caller().user_id)
-    return schemas.ModelList(data=[_base(), *map(_voice, own)])
+    speaking = [voice for voice in own if voice.active_version is not None]
+    return schemas.ModelList(data=[_base(), *map(_voice, speaking)])
 
 
 @blueprint.get("/<path:model_id>")

@@ -143,7 +143,7 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
     at_least = math.ceil(num_chars / services().longest_token)
     if at_least > base.context_length:
         message = (
-            f"This model takes at most {base.context_length} tokens of prompt, "
+            f"This model takes at most {base.context_length - 1} tokens of prompt, in a voice fewer by its prefix, "
             f"and the prompt has at least {at_least} tokens. Shorten the prompt."
         )
         raise refused(message, param=param, code="context_length_exceeded")

@@ -110,7 +110,7 @@ def test_from_a_file_to_text_in_the_voice(installation: Installation) -> None:
         (checkpoint,) = jobs.checkpoints.list(job.id)
         voice = done.fine_tuned_model
         assert voice is not None
-        assert checkpoint.fine_tuned_model_checkpoint == voice
+        assert checkpoint.fine_tuned_model_checkpoint == f"{voice}@1"
         assert voice in [model.id for model in client.models.list()]
         said = client.completions.create(model=voice, prompt="Piece 7 of ", max_tokens=40, temperature=0)
         assert said.to_dict()["idiolect"] == {"voice": voice, "version": 1, "strength": 1.0}

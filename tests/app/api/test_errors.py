@@ -101,6 +101,11 @@ def test_a_completion_field_that_is_wrong_or_would_be_ignored(
     assert param in error["message"]
 
 
+def test_a_field_of_several_forms_is_judged_by_the_form_it_was_meant_in(api: Api, ann: Person) -> None:
+    body = {"model": api.base.name, "prompt": "Hi", "stop": ["a", "b", "c", "d", "e"]}
+    assert "at most 4 items" in error_of(api.call(ann, "POST", "/v1/completions", json=body), 400)["message"]
+
+
 def test_a_missing_field(api: Api, ann: Person) -> None:
     error = error_of(api.call(ann, "POST", "/v1/completions", json={"prompt": "Hi"}), 400)
     assert (error["code"], error["param"]) == ("missing_required_parameter", "model")

@@ -99,7 +99,11 @@ def test_the_whole_loop_from_a_file_to_text_in_the_voice(
     said = client.completions.create(model=done.fine_tuned_model, prompt="My day", max_tokens=8, temperature=0)
     assert said.to_dict()["idiolect"] == {"voice": done.fine_tuned_model, "version": 1, "strength": 1.0}
     (checkpoint,) = client.fine_tuning.jobs.checkpoints.list(asked.id)
-    assert checkpoint.fine_tuned_model_checkpoint == done.fine_tuned_model
+    assert checkpoint.fine_tuned_model_checkpoint == f"{done.fine_tuned_model}@1"
+    again = client.completions.create(
+        model=checkpoint.fine_tuned_model_checkpoint, prompt="My day", max_tokens=8, temperature=0
+    )
+    assert again.choices[0].text == said.choices[0].text
     assert checkpoint.fine_tuning_job_id == asked.id
     assert checkpoint.step_number > 0
     assert checkpoint.metrics.valid_loss is not None
@@ -151,7 +155,10 @@ def test_the_same_job_asked_for_again_is_the_first_one(api: Api, ann: Person) ->
     assert {answer.json["id"] for answer in again} == {first["id"]}
     assert voice_names(api, ann) == ["My voice", "Diary"]
     other = create(api, ann, training_file=file, suffix="Diary", metadata={"a": "c"})
-    assert "already have a voice" in error_of(other, 409)["message"]
+    error = error_of(other, 409)
+    assert "already have a voice" in error["message"]
+    assert "as `model`" in error["message"]
+    assert error["param"] == "suffix"
 
 
 def test_jobs_asked_for_at_once_make_one_voice(api: Api, ann: Person) -> None:

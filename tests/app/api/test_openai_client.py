@@ -16,6 +16,9 @@ ClientOf = Callable[[str], openai.OpenAI]
 def test_lists_the_base_model_and_the_callers_own_voices(
     api: Api, client_of: ClientOf, ann: Person, ben: Person
 ) -> None:
+    assert [model.id for model in client_of(ann.key).models.list()] == [api.base.name]  # no voice speaks yet
+    for person in (ann, ben):
+        publish_random(api, person)
     listed = client_of(ann.key).models.list()
     assert [model.id for model in listed] == [api.base.name, ann.voice_id]
     assert client_of(ann.key).models.retrieve(ann.voice_id).id == ann.voice_id
