@@ -2,8 +2,8 @@
 
 Keys lie by chunks, positions innermost, so that a chunk's scores are the sum of the rows of a table with the query's
 numbers as weights, and values are summed with the softmax's: `embedding_bag` does both at nearly the speed of memory,
-reads every row to its own end, and copies nothing. It is for models whose heads have keys of their own: where several
-share them, one product over all of them is faster. Knows nothing of requests.
+reads every row to its own end, and copies nothing. Heads that share keys each read them, from what is then at hand.
+Knows nothing of requests.
 """
 
 from dataclasses import dataclass
@@ -45,13 +45,15 @@ class Bags:
         self._lengths = lengths
         self._chunks = (lengths + CHUNK - 1) // CHUNK
         self._most = int(self._chunks.max())
-        self._pointers: dict[Tables, Pointers] = {}
+        self._pointers: dict[tuple[Tables, int], Pointers] = {}
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """[n, heads, head_dim] queries -> the same of answers."""
         tables = Tables.of(key, value)
-        at = self._pointers.get(tables) or self._pointers.setdefault(tables, self._point(tables, query.dtype))
         count, heads, _ = query.shape
+        at = self._pointers.get((tables, heads)) or self._pointers.setdefault(
+            (tables, heads), self._point(tables, heads, query.dtype)
+        )
         asked = (query * scale).index_select(0, at.row_of_chunk).view(-1)
         found = embedding_bag(at.keys, key.view(-1, CHUNK), at.key_bags, mode="sum", per_sample_weights=asked)
         found.view(-1, heads, CHUNK).add_(at.hidden)
@@ -62,23 +64,24 @@ class Bags:
         )
         return answers.view(count, heads, -1)
 
-    def _point(self, tables: Tables, dtype: torch.dtype) -> "Pointers":
-        rows, lengths, heads = self._rows.int()[:, None], self._lengths[:, None], tables.heads
+    def _point(self, tables: Tables, heads: int, dtype: torch.dtype) -> "Pointers":
+        rows, lengths = self._rows.int()[:, None], self._lengths[:, None]
         head = torch.arange(heads, dtype=torch.int32, device=rows.device)
+        read = head // (heads // tables.heads)  # whose keys and values a head reads
         row, chunk = _ragged(self._chunks)
         of_chunk = torch.arange(CHUNK, device=rows.device) + CHUNK * chunk[:, None]
         hidden = torch.zeros(of_chunk.shape, dtype=dtype, device=rows.device)
         lowest = torch.finfo(dtype).min
         bag = torch.arange(len(rows), dtype=torch.int32, device=rows.device)[:, None] * heads + head  # [n, heads]
-        keys = (((rows[row] * tables.chunks + chunk[:, None].int()) * heads + head)[..., None] * tables.width).view(
-            -1, 1
-        )
+        keys = (
+            ((rows[row] * tables.chunks + chunk[:, None].int()) * tables.heads + read)[..., None] * tables.width
+        ).view(-1, 1)
         sizes = lengths.expand(-1, heads).reshape(-1)
         begins = (sizes.cumsum(0) - sizes).int()
         scores = torch.full((bag.numel() * self._most, CHUNK), lowest, dtype=dtype, device=rows.device)
         count = torch.arange(int(begins[-1] + sizes[-1]), dtype=torch.int32, device=rows.device)
         in_scores = bag.view(-1) * (self._most * CHUNK) - begins
-        in_values = ((rows * heads + head) * tables.positions).view(-1) - begins
+        in_values = ((rows * tables.heads + read) * tables.positions).view(-1) - begins
         return Pointers(
             row_of_chunk=row,
             hidden=hidden.masked_fill_(of_chunk >= lengths[row], lowest)[:, None],

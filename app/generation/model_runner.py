@@ -9,10 +9,10 @@ no scheduling and nothing of who asks.
 import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from collections.abc import Sequence as Many
 from functools import partial
 from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from app.generation.bag_attention import Bags
 from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer, Window
 from app.generation.llama_pass import LlamaPass
-from app.generation.packed_attention import NAME, Packing, Part, Singles, attended
+from app.generation.packed_attention import NAME, Packing, Part, attended
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import Sequence
 from tuning.base_model import BaseModel
@@ -29,8 +29,6 @@ from tuning.base_model import BaseModel
 logger = logging.getLogger(__name__)
 
 MASKED_ATTENTION = ("sdpa", "eager", NAME)  # the back ends that take a mask of our own
-# Numbers of one layer: reading so many takes as long as calling the kernels once more; and so many stay near the cores.
-SPARED_NUMBERS, GROUP_NUMBERS = 2**18, 2**20
 COLUMNS = 32  # softmax in 16 bits takes up to twice as long over a number that is no multiple of it
 FEW_PARAMETERS = 100e6  # beyond, a step's time is in its products, and a second copy of the weights is large
 TRIAL_LENGTHS = (40, 5)  # tokens of the two rows
@@ -39,7 +37,9 @@ Parts = Many[tuple[Sequence, int]]  # prompts, and how many tokens of each come 
 
 
 class ModelRunner(ABC):
-    """Runs the base model on rows of its `cache`."""
+    """Runs the base model on rows of its `cache`. layer: of which layers it has to be made."""
+
+    layer: ClassVar[type[RowLayer]] = RowLayer
 
     def __init__(self, base: BaseModel, cache: KVCache) -> None:
         self._model = base.model
@@ -138,13 +138,10 @@ class PackedRunner(ModelRunner):
     Raises ModelUnfit for a model that takes no attention back end from outside.
     """
 
+    layer = ChunkedLayer
+
     def __init__(self, base: BaseModel, cache: KVCache) -> None:
         super().__init__(base, cache)
-        self._bagged = isinstance(cache.rows[0], ChunkedLayer)
-        of_a_position = max(heads * head_dim for heads, head_dim in base.layer_shapes)
-        self._spared, self._group = SPARED_NUMBERS // (2 * of_a_position), GROUP_NUMBERS // of_a_position
-        room = max(self._group, cache.capacity) * of_a_position
-        self._room = torch.empty(room, dtype=self._dtype, device=self._device)
         base.model.set_attn_implementation(NAME)
         if base.model.config._attn_implementation != NAME:
             raise ModelUnfit(f"{type(base.model).__name__} takes no attention back end from outside")
@@ -174,10 +171,10 @@ class PackedRunner(ModelRunner):
             self._tensor([of_place[place] for place in range(len(asked))]),
         )
 
-    def _turn(self, sequence: Sequence, tokens: list[int]) -> tuple[bool, int]:
-        """Singles first: in bags as they lie in memory; else the longest in front, since those of like length are
-        computed together."""
-        return len(tokens) > 1, sequence.held_row if self._bagged else -sequence.length
+    @staticmethod
+    def _turn(sequence: Sequence, tokens: list[int]) -> tuple[bool, int]:
+        """Singles first, as their rows lie in memory."""
+        return len(tokens) > 1, sequence.held_row
 
     def _packing(self, laid: list[tuple[Sequence, list[int]]], places: Tensor) -> Packing:
         singles = [sequence for sequence, tokens in laid if len(tokens) == 1]
@@ -187,26 +184,10 @@ class PackedRunner(ModelRunner):
             columns = min(-(-sequence.length // COLUMNS) * COLUMNS, self.cache.capacity)
             parts.append(Part(sequence.held_row, first, self._mask(places[first:end], columns)))
             first = end
-        if not self._bagged or not singles:
-            return Packing(None, 0, tuple(self._singles(singles, places)), tuple(parts), self._room)
+        if not singles:
+            return Packing(None, 0, tuple(parts))
         rows = self._tensor([sequence.held_row for sequence in singles])
-        return Packing(Bags(rows, places[: len(singles)] + 1), len(singles), (), tuple(parts), self._room)
-
-    def _singles(self, singles: list[Sequence], places: Tensor) -> Iterator[Singles]:
-        for first, last in self._cuts([sequence.length for sequence in singles]):
-            rows = self._tensor([sequence.held_row for sequence in singles[first:last]])
-            yield Singles(rows, first, self._mask(places[first:last], singles[first].length))
-
-    def _cuts(self, lengths: list[int]) -> Iterator[tuple[int, int]]:
-        """Ranges of falling lengths, each with little to compute in vain and no more than there is room for."""
-        first = padding = 0
-        for place, length in enumerate(lengths):
-            padding += lengths[first] - length
-            if padding > self._spared or (place + 1 - first) * lengths[first] > max(self._group, lengths[first]):
-                yield first, place
-                first, padding = place, 0
-        if lengths:
-            yield first, len(lengths)
+        return Packing(Bags(rows, places[: len(singles)] + 1), len(singles), tuple(parts))
 
     def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
         """[1, tokens] -> [kept, vocabulary]."""
@@ -242,9 +223,10 @@ def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: in
     Raises CacheTooSmall, and ModelUnfit where neither way fits.
     """
 
-    def cache(layer: type[RowLayer]) -> KVCache:
-        fitting = KVCache.rows_in(most_bytes, base.layer_shapes, capacity, base.dtype, layer) if most_bytes else 10**6
-        return KVCache(base.layer_shapes, min(max_num_seqs, fitting), capacity, base.dtype, base.device, layer)
+    def made(kind: type[ModelRunner]) -> ModelRunner:
+        shapes, dtype, layer = base.layer_shapes, base.dtype, kind.layer
+        fitting = KVCache.rows_in(most_bytes, shapes, capacity, dtype, layer) if most_bytes else 10**6
+        return kind(base, KVCache(shapes, min(max_num_seqs, fitting), capacity, dtype, base.device, layer))
 
     own = getattr(base.model.config, "_attn_implementation", "eager")
     if own not in MASKED_ATTENTION:
@@ -254,13 +236,12 @@ def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: in
         )
     trial = Trial(base)
     if base.device.type == "cpu":
-        layer = ChunkedLayer if _has_keys_for_each_head(base) else RowLayer
         for kind in (LlamaRunner, PackedRunner):
-            if trial.passes(kind, layer):
-                return kind(base, cache(layer))
+            if trial.passes(kind):
+                return made(kind)
         base.model.set_attn_implementation(own)
-    trial.run(PaddedRunner, RowLayer)
-    return PaddedRunner(base, cache(RowLayer))
+    trial.run(PaddedRunner)
+    return made(PaddedRunner)
 
 
 class Trial:
@@ -273,10 +254,10 @@ class Trial:
         self._texts = [[1 + (7 * row + place) % 10 for place in range(size)] for row, size in enumerate(TRIAL_LENGTHS)]
         self._expected = torch.cat([self._alone(text) for text in self._texts])
 
-    def passes(self, kind: type[ModelRunner], layer: type[RowLayer]) -> bool:
+    def passes(self, kind: type[ModelRunner]) -> bool:
         """Whether it can be run so."""
         try:
-            self.run(kind, layer)
+            self.run(kind)
         except ModelUnfit as unfit:
             level = logging.WARNING if unfit.__cause__ else logging.INFO  # something broke, or it is not made for it
             logger.log(level, "%s does not fit %s: %s", kind.__name__, self._base.name, unfit)
@@ -284,10 +265,10 @@ class Trial:
         return True
 
     @torch.inference_mode()
-    def run(self, kind: type[ModelRunner], layer: type[RowLayer]) -> None:
+    def run(self, kind: type[ModelRunner]) -> None:
         """On a small cache. Raises ModelUnfit where something else comes out, or nothing."""
         base = self._base
-        cache = KVCache(base.layer_shapes, 2, max(TRIAL_LENGTHS), base.dtype, base.device, layer)
+        cache = KVCache(base.layer_shapes, 2, max(TRIAL_LENGTHS), base.dtype, base.device, kind.layer)
         try:
             found = self._together(kind(base, cache))
         except ModelUnfit:
@@ -311,11 +292,6 @@ class Trial:
         runner.run([], [(sequence, sequence.num_prompt_left - 1 - place) for place, sequence in enumerate(rows)])
         runner.run([], [(sequence, sequence.num_prompt_left) for sequence in rows])
         return runner.run(rows, [])
-
-
-def _has_keys_for_each_head(base: BaseModel) -> bool:
-    heads = getattr(base.model.config.get_text_config(decoder=True), "num_attention_heads", None)
-    return all(kv_heads == heads for kv_heads, _ in base.layer_shapes)
 
 
 def _of_like_size(reading: Parts) -> list[list[int]]:

@@ -5,7 +5,6 @@ of a step is much faster than several small ones, and the stock kernels are slow
 Called without a Packing it is transformers' `sdpa`. Knows nothing of requests or of how tokens are chosen.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,30 +40,16 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Singles:
-    """Tokens that are the only new one of their row, of rows of about the same length.
-
-    rows: [n] of the cache; first: where they lie among the packed tokens; mask: [n, length], added to the scores.
-    """
-
-    rows: Tensor
-    first: int
-    mask: Tensor
-
-
-@dataclass(frozen=True, eq=False)
 class Packing:
-    """Whose the tokens of one forward pass are: first those that are the only new ones of their row, either all in bags
-    or in groups, then the parts.
+    """Whose the tokens of one forward pass are: first those that are the only new ones of their row, in bags, then the
+    parts.
 
-    num_bagged: tokens in bags; room: flat, of the buffers' type, large enough for the keys of any of the singles' rows.
+    num_bagged: tokens in bags.
     """
 
     bags: Bags | None
     num_bagged: int
-    singles: tuple[Singles, ...]
     parts: tuple[Part, ...]
-    room: Tensor
 
 
 def packed_attention(
@@ -99,26 +84,8 @@ def attended(packing: Packing, query: Tensor, key: Tensor, value: Tensor, scale:
     pieces = []
     if packing.bags is not None:
         pieces.append(packing.bags.attend(query[0, :, : packing.num_bagged].transpose(0, 1), key, value, scale))
-    pieces += [_of_singles(singles, query, key, value, scale, packing.room) for singles in packing.singles]
     pieces += [_of_part(part, query, key, value, scale) for part in packing.parts]
     return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-
-
-def _of_singles(singles: Singles, query: Tensor, key: Tensor, value: Tensor, scale: float, room: Tensor) -> Tensor:
-    """[n, heads, head_dim]: one product over all rows."""
-    count, kv_heads, width = len(singles.rows), key.shape[1], query.shape[3]
-    asked = query[0, :, singles.first : singles.first + count].transpose(0, 1).reshape(count * kv_heads, -1, width)
-    mask = singles.mask.repeat_interleave(kv_heads, 0)[:, None]
-    weights = _weights(asked, _gathered(key, singles, room).transpose(1, 2), mask, scale)
-    return torch.bmm(weights, _gathered(value, singles, room)).view(count, query.shape[1], -1)
-
-
-def _gathered(buffer: Tensor, singles: Singles, room: Tensor) -> Tensor:
-    """[n * kv_heads, length, head_dim], one row behind the other: products copy what lies apart anyway."""
-    count, length = singles.mask.shape
-    shape = (count, buffer.shape[1], length, buffer.shape[3])
-    into = room[: math.prod(shape)].view(shape)
-    return torch.index_select(buffer[:, :, :length], 0, singles.rows, out=into).flatten(0, 1)
 
 
 def _of_part(part: Part, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -132,8 +99,6 @@ def _of_part(part: Part, query: Tensor, key: Tensor, value: Tensor, scale: float
 
 def _keys_of_row(key: Tensor, row: int, length: int) -> Tensor:
     """[kv_heads, head_dim, length]."""
-    if key.dim() == 4:
-        return key[row, :, :length].transpose(1, 2)
     return key[row, : -(-length // CHUNK)].permute(1, 2, 0, 3).flatten(2)[:, :, :length]
 
 

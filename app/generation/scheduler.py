@@ -12,14 +12,15 @@ from app.generation.kv_cache import KVCache
 from app.generation.sequence import Sequence
 
 IDLE_CHUNKS = 4
+CROWDED_CHUNKS = 2
 
 
 class Scheduler:
     """Admission, rows and how much is read in a step.
 
     prefill_chunk: prompt tokens that may be read in one step, or chunk_per_row for each row that writes where that is
-    more, since a step of many rows is long anyway; four times as many where nobody writes, whom a longer step would
-    stall.
+    more, since a step of many rows is long anyway; twice as many where more could begin than write, since then longer
+    steps are the shorter wait for most; four times as many where nobody writes, whom a longer step would stall.
     """
 
     def __init__(self, cache: KVCache, prefill_chunk: int, chunk_per_row: int = 0) -> None:
@@ -80,7 +81,10 @@ class Scheduler:
 
     def _chunk(self) -> int:
         writing = len(self.writing)
-        return max(self._prefill_chunk, self._chunk_per_row * writing) if writing else IDLE_CHUNKS * self._prefill_chunk
+        if not writing:
+            return IDLE_CHUNKS * self._prefill_chunk
+        crowded = min(len(self.waiting), len(self._free)) > writing
+        return (CROWDED_CHUNKS if crowded else 1) * max(self._prefill_chunk, self._chunk_per_row * writing)
 
     @staticmethod
     def _read(sequence: Sequence, left: int, parts: list[tuple[Sequence, int]]) -> int:

@@ -8,7 +8,7 @@ from transformers import FalconConfig, FalconForCausalLM, LlamaConfig, LlamaForC
 
 from app.generation.bag_attention import CHUNK
 from app.generation.errors import ModelUnfit
-from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer
+from app.generation.kv_cache import ChunkedLayer, KVCache
 from app.generation.model_runner import LlamaRunner, ModelRunner, PackedRunner, PaddedRunner, Trial, runner_for
 from app.generation.sampling import SamplingParams
 from app.generation.scheduler import Scheduler
@@ -19,9 +19,6 @@ from tuning.base_model import BaseModel
 from tuning.prefix import Prefix
 
 Runner = type[ModelRunner]
-BAGGED, PACKED, PADDED = (PackedRunner, ChunkedLayer), (PackedRunner, RowLayer), (PaddedRunner, RowLayer)
-# LLAMA: as the bundled model is served, whose heads share keys; SERVED: as one is whose heads have keys of their own.
-LLAMA, SERVED = (LlamaRunner, RowLayer), (LlamaRunner, ChunkedLayer)
 
 
 class Batch:
@@ -30,12 +27,9 @@ class Batch:
     asked: of each request the tokens so far and its prefix.
     """
 
-    def __init__(
-        self, base: BaseModel, way: tuple[Runner, type[RowLayer]], max_num_seqs: int = 8, chunk: int = 64
-    ) -> None:
-        runner, layer = way
+    def __init__(self, base: BaseModel, runner: Runner, max_num_seqs: int = 8, chunk: int = 64) -> None:
         self.base = base
-        self.cache = KVCache(base.layer_shapes, max_num_seqs, 96, base.dtype, base.device, layer)
+        self.cache = KVCache(base.layer_shapes, max_num_seqs, 96, base.dtype, base.device, runner.layer)
         self.scheduler = Scheduler(self.cache, chunk)
         self.runner = runner(base, self.cache)
         self.asked: dict[Sequence, tuple[list[int], Prefix | None]] = {}
@@ -75,20 +69,13 @@ class Batch:
         return len(seen)
 
 
-@pytest.fixture(params=[BAGGED, PACKED, PADDED, LLAMA, SERVED], ids=["bagged", "packed", "padded", "llama", "served"])
+@pytest.fixture(params=[PackedRunner, PaddedRunner, LlamaRunner])
 def make_batch(request: pytest.FixtureRequest, bases: dict[str, BaseModel]) -> Callable[..., Batch]:
-    """Each way, on a family that it fits or on the one that is named, which is packed where it does not fit it: heads
-    that share keys are never bagged."""
+    """Each way, on a Llama or on the family that is named; one that has no pass of its own is packed."""
 
-    def make(family: str | None = None, **options: int) -> Batch:
-        way = request.param
-        if way == SERVED and family in (None, "llama"):
-            return Batch(llama(torch.float64, 4), way, **options)
-        base = bases[family or ("gpt2" if way == BAGGED else "llama")]
-        unfit = (way == BAGGED and base.layer_shapes[0][0] < 4) or (
-            way in (LLAMA, SERVED) and family not in (None, "llama")
-        )
-        return Batch(base, PACKED if unfit else way, **options)
+    def make(family: str = "llama", **options: int) -> Batch:
+        runner = PackedRunner if request.param is LlamaRunner and family != "llama" else request.param
+        return Batch(bases[family], runner, **options)
 
     return make
 
@@ -205,17 +192,16 @@ def test_on_a_processor_every_family_here_is_packed(family: str) -> None:
     runner = runner_for(base, 2, 16)
     assert isinstance(runner, PackedRunner)
     assert isinstance(runner, LlamaRunner) is (family == "llama")
-    bagged = family in ("gpt2", "gpt_neox")  # whose heads have keys of their own
-    assert all(isinstance(layer, ChunkedLayer) is bagged for layer in runner.cache.rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("way", [BAGGED, PACKED, PADDED])
+@pytest.mark.parametrize("runner", [PackedRunner, PaddedRunner])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])  # heads with keys of their own, and such that share them
 def test_in_the_types_that_are_served_a_row_is_what_it_is_alone_within_rounding(
-    way: tuple[Runner, type[RowLayer]], dtype: torch.dtype
+    family: str, runner: Runner, dtype: torch.dtype
 ) -> None:
-    base, exact = make_tiny("gpt2", dtype), make_tiny("gpt2")
-    batch, prefix = Batch(base, way), make_prefix(base, 4)
+    base, exact = make_tiny(family, dtype), make_tiny(family)
+    batch, prefix = Batch(base, runner), make_prefix(base, 4)
     batch.ask([9] * 20, None)
     kept = batch.ask([5, 6, 7], prefix)
     batch.step()
@@ -250,15 +236,14 @@ def llama(dtype: torch.dtype, kv_heads: int) -> BaseModel:
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-9), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
-@pytest.mark.parametrize(("kv_heads", "way"), [(4, SERVED), (2, LLAMA)])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
 def test_a_small_llama_of_any_type_goes_through_the_pass_made_for_it(
-    kv_heads: int, way: tuple[Runner, type[RowLayer]], dtype: torch.dtype, most: float
+    kv_heads: int, dtype: torch.dtype, most: float
 ) -> None:
     base, exact = llama(dtype, kv_heads), llama(torch.float64, kv_heads)
     exact.model.load_state_dict(base.model.state_dict())
-    runner = runner_for(base, 2, 16)
-    assert (type(runner), type(runner.cache.rows[0])) == way
-    batch, prefix = Batch(base, way), make_prefix(base, 4)
+    assert type(runner_for(base, 2, 16)) is LlamaRunner
+    batch, prefix = Batch(base, LlamaRunner), make_prefix(base, 4)
     batch.ask([9] * 20, None)
     kept = batch.ask([5, 6, 7], prefix)
     batch.step()
@@ -309,7 +294,7 @@ def test_a_family_that_the_packed_way_does_not_fit_is_padded() -> None:
     base = falcon()
     assert isinstance(runner_for(base, 4, 64), PaddedRunner)
     assert base.model.config._attn_implementation == "sdpa"
-    batch = Batch(base, PADDED)
+    batch = Batch(base, PaddedRunner)
     prefix = make_prefix(base, 3)
     batch.ask([9] * 20, None)
     kept = batch.ask([5, 6, 7], prefix)
@@ -337,7 +322,7 @@ def test_a_mask_that_the_model_changed_is_not_left_out() -> None:
 
         layer.self_attn.forward = with_bias
     with pytest.raises(ModelUnfit):
-        Trial(base).run(PackedRunner, RowLayer)
+        Trial(base).run(PackedRunner)
 
 
 def test_a_model_on_which_rows_of_different_lengths_break_is_refused_at_the_start() -> None:

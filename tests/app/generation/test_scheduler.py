@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from app.generation.kv_cache import KVCache
 from app.generation.sampling import SamplingParams
-from app.generation.scheduler import IDLE_CHUNKS, Scheduler
+from app.generation.scheduler import CROWDED_CHUNKS, IDLE_CHUNKS, Scheduler
 from app.generation.sequence import Sequence
 from tuning.prefix import Prefix
 
@@ -62,7 +62,11 @@ def one_of(rows: list[Sequence], number: int) -> Sequence:
 
 
 def limit_of(scheduler: Scheduler) -> int:
-    return CHUNK + PER_ROW * len(scheduler.writing) if scheduler.writing else IDLE_CHUNKS * CHUNK
+    writing = len(scheduler.writing)
+    if not writing:
+        return IDLE_CHUNKS * CHUNK
+    crowded = min(len(scheduler.waiting), ROWS - len(scheduler.running)) > writing
+    return (CROWDED_CHUNKS if crowded else 1) * max(CHUNK, PER_ROW * writing)
 
 
 arrivals = st.tuples(st.sampled_from(("arrive", "arrive with a twin", "arrive twice")), st.integers(0, 5), lengths)
@@ -133,9 +137,9 @@ def test_a_long_prompt_is_read_in_chunks_and_the_last_one_takes_others_along() -
     talking, long, short = make_sequence(9, 0, 1), make_sequence(1, 3, 25), make_sequence(2, 0, 3)
     scheduler.waiting.extend([talking])
     read(scheduler.next_parts())
-    scheduler.waiting.extend([long, short])
     seen = []
-    for _ in range(4):
+    for comes in ([long], [short], [], []):
+        scheduler.waiting.extend(comes)
         parts = scheduler.next_parts()
         seen.append([(sequence.prompt[0], size) for sequence, size in parts])
         read(parts)
@@ -151,6 +155,16 @@ def test_beside_many_that_write_a_chunk_is_as_large_as_their_step_allows() -> No
         read(scheduler.next_parts())
     scheduler.waiting.extend([make_sequence(9, 0, 20)])
     assert [size for _, size in scheduler.next_parts()] == [3 * 3]
+
+
+@pytest.mark.parametrize(("rows", "waiting", "tokens"), [(6, 2, CHUNK), (6, 3, 2 * CHUNK), (4, 3, CHUNK)])
+def test_twice_as_much_is_read_where_more_could_begin_than_write(rows: int, waiting: int, tokens: int) -> None:
+    scheduler = Scheduler(KVCache(((1, 2),), rows, CAPACITY, torch.float32, torch.device("cpu")), CHUNK)
+    scheduler.waiting.extend([make_sequence(mark, 0, 1) for mark in (1, 2)])
+    read(scheduler.next_parts())
+    assert len(scheduler.writing) == 2
+    scheduler.waiting.extend([make_sequence(3 + number, 0, 2 * CHUNK) for number in range(waiting)])
+    assert sum(size for _, size in scheduler.next_parts()) == tokens
 
 
 def test_a_prompt_is_read_in_larger_parts_where_nobody_writes() -> None:
