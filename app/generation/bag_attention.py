@@ -19,10 +19,10 @@ CHUNK = 64
 class Tables:
     """The sizes of buffers that Bags point into.
 
-    keys: [rows, chunks, heads, width, CHUNK]; values: [rows, heads, positions, their own width].
+    keys: [rows, chunks, kv_heads, width, CHUNK]; values: [rows, kv_heads, positions, their own width].
     """
 
-    heads: int
+    kv_heads: int
     chunks: int
     width: int
     positions: int
@@ -30,7 +30,7 @@ class Tables:
     @classmethod
     def of(cls, key: Tensor, value: Tensor) -> "Tables":
         """Their sizes."""
-        return cls(heads=key.shape[2], chunks=key.shape[1], width=key.shape[3], positions=value.shape[2])
+        return cls(kv_heads=key.shape[2], chunks=key.shape[1], width=key.shape[3], positions=value.shape[2])
 
 
 class Bags:
@@ -67,21 +67,21 @@ class Bags:
     def _point(self, tables: Tables, heads: int, dtype: torch.dtype) -> "Pointers":
         rows, lengths = self._rows.int()[:, None], self._lengths[:, None]
         head = torch.arange(heads, dtype=torch.int32, device=rows.device)
-        read = head // (heads // tables.heads)  # whose keys and values a head reads
+        read = head * tables.kv_heads // heads  # whose keys and values a head reads
         row, chunk = _ragged(self._chunks)
         of_chunk = torch.arange(CHUNK, device=rows.device) + CHUNK * chunk[:, None]
         hidden = torch.zeros(of_chunk.shape, dtype=dtype, device=rows.device)
         lowest = torch.finfo(dtype).min
         bag = torch.arange(len(rows), dtype=torch.int32, device=rows.device)[:, None] * heads + head  # [n, heads]
         keys = (
-            ((rows[row] * tables.chunks + chunk[:, None].int()) * tables.heads + read)[..., None] * tables.width
+            ((rows[row] * tables.chunks + chunk[:, None].int()) * tables.kv_heads + read)[..., None] * tables.width
         ).view(-1, 1)
         sizes = lengths.expand(-1, heads).reshape(-1)
         begins = (sizes.cumsum(0) - sizes).int()
         scores = torch.full((bag.numel() * self._most, CHUNK), lowest, dtype=dtype, device=rows.device)
         count = torch.arange(int(begins[-1] + sizes[-1]), dtype=torch.int32, device=rows.device)
         in_scores = bag.view(-1) * (self._most * CHUNK) - begins
-        in_values = ((rows * tables.heads + read) * tables.positions).view(-1) - begins
+        in_values = ((rows * tables.kv_heads + read) * tables.positions).view(-1) - begins
         return Pointers(
             row_of_chunk=row,
             hidden=hidden.masked_fill_(of_chunk >= lengths[row], lowest)[:, None],

@@ -1,7 +1,7 @@
 """The inference engine: one thread that owns the model, and the door through which requests come in.
 
-A step reads the next prompts (never more than a chunk) and writes one token of every running answer, each row with its
-own prefix. Requests join and leave between steps. Knows no HTTP, no database and no text.
+A step reads the next prompts (a bounded number of tokens) and writes one token of every running answer, each row with
+its own prefix. Requests join and leave between steps. Knows no HTTP, no database and no text.
 """
 
 import logging
@@ -29,8 +29,8 @@ from tuning.prefix import Prefix
 
 logger = logging.getLogger(__name__)
 
-# Prompt tokens that a step may read, and so many more for each row that writes. On a processor that is about as long as
-# the rest of the step takes (docs/serving.md); an accelerator's step takes its time whatever is in it.
+# Prompt tokens that a step may read, or so many for each row that writes where that is more. On a processor reading
+# takes about as long as the rest of the step (docs/serving.md); an accelerator's step takes its time whatever is in it.
 CHUNK_CPU, CHUNK_ACCELERATOR = (24, 3), (512, 0)
 
 
@@ -60,7 +60,8 @@ class Engine:
     max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
-    prefill_chunk: prompt tokens read in a step (default: on a CPU 24, or 3 for each row that writes, 512 elsewhere).
+    prefill_chunk: prompt tokens read in a step (default: on a CPU 24, or 3 for each row that writes, 512 elsewhere);
+        four times that where nobody writes, or more could begin than write.
 
     Raises CacheTooSmall, and ModelUnfit for a model on which rows can't be run together.
     """

@@ -93,19 +93,15 @@ def _of_part(part: Part, query: Tensor, key: Tensor, value: Tensor, scale: float
     size, length = part.mask.shape
     heads, kv_heads, width = query.shape[1], value.shape[1], query.shape[3]
     asked = query[0, :, part.first : part.first + size].reshape(kv_heads, -1, width)  # heads of one key, then tokens
-    weights = _weights(asked, _keys_of_row(key, part.row, length), part.mask.repeat(heads // kv_heads, 1), scale)
+    mask = part.mask.repeat(heads // kv_heads, 1)
+    # Plain products: the stock attention kernels take several times as long in 16 bits.
+    weights = torch.softmax(torch.baddbmm(mask, asked, _keys_of_row(key, part.row, length), alpha=scale), dim=-1)
     return torch.bmm(weights, value[part.row, :, :length]).view(heads, size, -1).transpose(0, 1)
 
 
 def _keys_of_row(key: Tensor, row: int, length: int) -> Tensor:
     """[kv_heads, head_dim, length]."""
     return key[row, : -(-length // CHUNK)].permute(1, 2, 0, 3).flatten(2)[:, :, :length]
-
-
-def _weights(asked: Tensor, keys: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """[batch, n, width] queries, [batch, width, length] keys -> [batch, n, length]. The stock attention kernels take
-    several times as long in 16 bits, and for a single query."""
-    return torch.softmax(torch.baddbmm(mask, asked, keys, alpha=scale), dim=-1)
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -11,16 +11,15 @@ from app.generation.fair_queue import FairQueue
 from app.generation.kv_cache import KVCache
 from app.generation.sequence import Sequence
 
-IDLE_CHUNKS = 4
-CROWDED_CHUNKS = 2
+FREE_CHUNKS = 4
 
 
 class Scheduler:
     """Admission, rows and how much is read in a step.
 
     prefill_chunk: prompt tokens that may be read in one step, or chunk_per_row for each row that writes where that is
-    more, since a step of many rows is long anyway; twice as many where more could begin than write, since then longer
-    steps are the shorter wait for most; four times as many where nobody writes, whom a longer step would stall.
+    more, since a step of many rows is long anyway; four times as many where nobody writes, whom a longer step would
+    stall, or more could begin than write: then longer steps are the shorter wait for most.
     """
 
     def __init__(self, cache: KVCache, prefill_chunk: int, chunk_per_row: int = 0) -> None:
@@ -81,10 +80,9 @@ class Scheduler:
 
     def _chunk(self) -> int:
         writing = len(self.writing)
-        if not writing:
-            return IDLE_CHUNKS * self._prefill_chunk
+        chunk = max(self._prefill_chunk, self._chunk_per_row * writing)
         crowded = min(len(self.waiting), len(self._free)) > writing
-        return (CROWDED_CHUNKS if crowded else 1) * max(self._prefill_chunk, self._chunk_per_row * writing)
+        return chunk if writing and not crowded else FREE_CHUNKS * chunk
 
     @staticmethod
     def _read(sequence: Sequence, left: int, parts: list[tuple[Sequence, int]]) -> int:

@@ -146,7 +146,7 @@ def test_what_lies_in_other_rows_or_beyond_a_rows_end_never_reaches_its_logits(
     clean, soiled = make_batch(), make_batch()
     rows = {batch: batch.add([5, 6, 7], make_prefix(batch.base, 3)) for batch in (clean, soiled)}
     for batch in rows:
-        batch.add([9] * 20, None)
+        batch.add([9] * 70, None)  # more than one chunk of keys
     beyond = torch.arange(rows[soiled].length + 1, 96)
     for layer in soiled.cache.rows:
         layer.values[0, :, beyond] = 1e6
@@ -162,7 +162,7 @@ def test_what_lies_in_other_rows_or_beyond_a_rows_end_never_reaches_its_logits(
 
 def test_a_released_row_is_zero_down_to_its_scratch(make_batch: Callable[..., Batch]) -> None:
     batch = make_batch()
-    for prompt in ([5, 6], [9] * 3):  # together, so that the first is padded
+    for prompt in ([5, 6], [9] * 70):  # together, so that the first is padded; more than one chunk of keys
         batch.ask(prompt, make_prefix(batch.base, 3))
     batch.step()
     batch.step()
@@ -265,7 +265,7 @@ def test_a_llama_with_other_layers_keeps_its_own_code() -> None:
 
 def test_the_packed_back_end_is_sdpa_for_everybody_else(base: BaseModel) -> None:
     plain, packed = make_tiny(), make_tiny()
-    PackedRunner(packed, KVCache(packed.layer_shapes, 1, 16, packed.dtype, packed.device))
+    PackedRunner(packed, KVCache(packed.layer_shapes, 1, 16, packed.dtype, packed.device, PackedRunner.layer))
     assert packed.model.config._attn_implementation != plain.model.config._attn_implementation
     prefix = make_prefix(plain, 4)
     assert torch.equal(logits_alone(packed, [5, 6, 7], prefix), logits_alone(plain, [5, 6, 7], prefix))

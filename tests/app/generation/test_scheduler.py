@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from app.generation.kv_cache import KVCache
 from app.generation.sampling import SamplingParams
-from app.generation.scheduler import CROWDED_CHUNKS, IDLE_CHUNKS, Scheduler
+from app.generation.scheduler import FREE_CHUNKS, Scheduler
 from app.generation.sequence import Sequence
 from tuning.prefix import Prefix
 
-ROWS, CAPACITY, CHUNK, PER_ROW = 3, 40, 8, 2
+ROWS, CAPACITY, CHUNK, PER_ROW = 3, 40, 8, 5
 lengths = st.integers(1, 30)
 
 
@@ -63,10 +63,8 @@ def one_of(rows: list[Sequence], number: int) -> Sequence:
 
 def limit_of(scheduler: Scheduler) -> int:
     writing = len(scheduler.writing)
-    if not writing:
-        return IDLE_CHUNKS * CHUNK
     crowded = min(len(scheduler.waiting), ROWS - len(scheduler.running)) > writing
-    return (CROWDED_CHUNKS if crowded else 1) * max(CHUNK, PER_ROW * writing)
+    return max(CHUNK, PER_ROW * writing) * (FREE_CHUNKS if crowded or not writing else 1)
 
 
 arrivals = st.tuples(st.sampled_from(("arrive", "arrive with a twin", "arrive twice")), st.integers(0, 5), lengths)
@@ -157,8 +155,8 @@ def test_beside_many_that_write_a_chunk_is_as_large_as_their_step_allows() -> No
     assert [size for _, size in scheduler.next_parts()] == [3 * 3]
 
 
-@pytest.mark.parametrize(("rows", "waiting", "tokens"), [(6, 2, CHUNK), (6, 3, 2 * CHUNK), (4, 3, CHUNK)])
-def test_twice_as_much_is_read_where_more_could_begin_than_write(rows: int, waiting: int, tokens: int) -> None:
+@pytest.mark.parametrize(("rows", "waiting", "tokens"), [(6, 2, CHUNK), (6, 3, 4 * CHUNK), (4, 3, CHUNK)])
+def test_four_times_as_much_is_read_where_more_could_begin_than_write(rows: int, waiting: int, tokens: int) -> None:
     scheduler = Scheduler(KVCache(((1, 2),), rows, CAPACITY, torch.float32, torch.device("cpu")), CHUNK)
     scheduler.waiting.extend([make_sequence(mark, 0, 1) for mark in (1, 2)])
     read(scheduler.next_parts())
@@ -200,14 +198,14 @@ def test_of_several_answers_one_reads_the_prompt_and_the_others_its_last_token(s
 
 def test_where_the_one_that_reads_leaves_another_answer_reads_from_the_beginning() -> None:
     scheduler, cache = make_scheduler()
-    kin = [make_sequence(7, 3, 20) for _ in range(2)]
+    kin = [make_sequence(7, 3, 35) for _ in range(2)]
     for sequence in kin:
         sequence.kin = kin
     scheduler.waiting.extend([make_sequence(1, 0, 1)])
     read(scheduler.next_parts())
     scheduler.waiting.extend(kin)
     read(scheduler.next_parts())
-    assert 1 < kin[0].num_prompt_left < 20
+    assert 1 < kin[0].num_prompt_left < 35
     kin[0].cancelled = True
     scheduler.drop_cancelled()
     assert (kin[1], 8) in scheduler.next_parts()
