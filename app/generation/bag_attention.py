@@ -47,6 +47,10 @@ class Bags:
         self._most = int(self._chunks.max())
         self._pointers: dict[tuple[Tables, int], Pointers] = {}
 
+    def __len__(self) -> int:
+        """How many new tokens."""
+        return len(self._rows)
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """[n, heads, head_dim] queries -> the same of answers."""
         tables = Tables.of(key, value)

@@ -184,10 +184,8 @@ class PackedRunner(ModelRunner):
             columns = min(-(-sequence.length // COLUMNS) * COLUMNS, self.cache.capacity)
             parts.append(Part(sequence.held_row, first, self._mask(places[first:end], columns)))
             first = end
-        if not singles:
-            return Packing(None, 0, tuple(parts))
         rows = self._tensor([sequence.held_row for sequence in singles])
-        return Packing(Bags(rows, places[: len(singles)] + 1), len(singles), tuple(parts))
+        return Packing(Bags(rows, places[: len(singles)] + 1) if singles else None, tuple(parts))
 
     def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
         """[1, tokens] -> [kept, vocabulary]."""

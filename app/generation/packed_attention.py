@@ -42,13 +42,9 @@ class Part:
 @dataclass(frozen=True, eq=False)
 class Packing:
     """Whose the tokens of one forward pass are: first those that are the only new ones of their row, in bags, then the
-    parts.
-
-    num_bagged: tokens in bags.
-    """
+    parts."""
 
     bags: Bags | None
-    num_bagged: int
     parts: tuple[Part, ...]
 
 
@@ -83,7 +79,7 @@ def attended(packing: Packing, query: Tensor, key: Tensor, value: Tensor, scale:
     """As packed_attention, without a batch in front: [tokens, heads, head_dim]."""
     pieces = []
     if packing.bags is not None:
-        pieces.append(packing.bags.attend(query[0, :, : packing.num_bagged].transpose(0, 1), key, value, scale))
+        pieces.append(packing.bags.attend(query[0, :, : len(packing.bags)].transpose(0, 1), key, value, scale))
     pieces += [_of_part(part, query, key, value, scale) for part in packing.parts]
     return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
 
