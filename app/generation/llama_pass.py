@@ -1,8 +1,8 @@
 """A Llama's forward pass with few calls, for small models on a processor, whose steps are calls more than numbers.
 
 The same computation as transformers' own code, with its norms and rotary embedding: queries, keys and values come out
-of one product, what follows a product is done in the same call, and weights are laid out once as the kernels want them,
-which takes as much memory again. Knows nothing of requests.
+of one product, what follows a product is done in the same call, the last layer answers only where somebody reads it,
+and weights are laid out once as the kernels want them, which takes as much memory again. Knows nothing of requests.
 """
 
 from collections.abc import Callable
@@ -41,9 +41,12 @@ class LlamaPass:
         cos, sin = (of[0, :, None] for of in self._model.rotary_emb(hidden, position_ids=positions))  # [tokens, 1, …]
         half = sin.shape[-1] // 2
         turned = cos, torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
-        for layer, buffers in zip(self._layers, cache.rows, strict=True):
+        *layers, last = zip(self._layers, cache.rows, strict=True)
+        for layer, buffers in layers:
             hidden = layer(hidden, turned, buffers, attend)
-        return self._head(self._model.norm(hidden.index_select(0, kept)))
+        layer, buffers = last  # of whose answers nobody reads but the kept ones, and the cache has all its keys
+        hidden = layer(hidden, turned, buffers, attend, kept)
+        return self._head(self._model.norm(hidden))
 
 
 class _Layer:
@@ -57,8 +60,15 @@ class _Layer:
         self._heads = attention.q_proj.out_features // self._width
         self._turned = self._heads + attention.k_proj.out_features // self._width  # queries and keys
 
-    def __call__(self, hidden: Tensor, turned: tuple[Tensor, Tensor], buffers: RowLayer, attend: Attend) -> Tensor:
-        """[tokens, size] -> the same."""
+    def __call__(
+        self,
+        hidden: Tensor,
+        turned: tuple[Tensor, Tensor],
+        buffers: RowLayer,
+        attend: Attend,
+        kept: Tensor | None = None,
+    ) -> Tensor:
+        """[tokens, size] -> the same, or [kept, size] of the tokens at the places kept."""
         cos, sin = turned
         states = self._asked(self._before_attention(hidden)).view(len(hidden), -1, self._width)
         flat = states[:, : self._turned]
@@ -67,14 +77,17 @@ class _Layer:
             part.transpose(0, 1)[None]
             for part in (flat[:, : self._heads], flat[:, self._heads :], states[:, self._turned :])
         )
-        answers = attend(query, *buffers.update(key, value), self._scale)
-        hidden = self._answered.plus(hidden, answers.reshape(len(hidden), -1))
+        answers = attend(query, *buffers.update(key, value), self._scale).reshape(len(hidden), -1)
+        if kept is not None:
+            hidden, answers = hidden.index_select(0, kept), answers.index_select(0, kept)
+        hidden = self._answered.plus(hidden, answers)
         inner = self._before_mlp(hidden)
         return self._down.plus(hidden, self._up.times(self._gate.silu(inner), inner))
 
 
 class Product:
-    """Linear layers over one input as a single product, by plain calls where oneDNN has none: in 64 bits, or unbuilt.
+    """Linear layers over one input as a single product, by plain calls where oneDNN has none: in 64 bits, unbuilt, or
+    in 16 bits on a processor that does not multiply them.
 
     Raises ModelUnfit for what is no plain linear layer.
     """
@@ -84,7 +97,7 @@ class Product:
             raise ModelUnfit("a layer is no plain linear one")
         weight = _joined([layer.weight for layer in layers])
         self._bias = _joined([layer.bias for layer in layers]) if layers[0].bias is not None else None
-        self._plain = weight.dtype == torch.float64 or not torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        self._plain = not _has_one(weight.dtype)
         self._weight = weight if self._plain else torch.ops.mkldnn._reorder_linear_weight(weight)
 
     def __call__(self, given: Tensor) -> Tensor:
@@ -114,3 +127,13 @@ class Product:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return (torch.cat(parts) if len(parts) > 1 else parts[0]).detach()
+
+
+def _has_one(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has a product of these numbers here."""
+    built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if dtype == torch.bfloat16:
+        return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return built and bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return built and dtype == torch.float32
