@@ -35,7 +35,7 @@ def measure(
         return {"author": author.name, "published": False, "refused": True}
     result = train_alone(base, TrainingJob(split, start=population), settings)
     verdict = judge(base, split, result, population)
-    stored = Prefix.from_bytes(verdict.data, base.fingerprint, device=base.device, dtype=base.dtype)
+    stored = base.read_prefix(verdict.data)
     bare, voice = (bits_per_char(base, one, later) for one in (None, stored))
     return {
         "author": author.name,

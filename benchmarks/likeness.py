@@ -108,10 +108,7 @@ class Likeness:
         return {"losses": losses}
 
     def _kept(self, digest: str) -> Prefix:
-        data = (self._folder / f"{digest}.safetensors").read_bytes()
-        return Prefix.from_bytes(
-            data, self._shop.base.fingerprint, device=self._shop.base.device, dtype=self._shop.base.dtype
-        )
+        return self._shop.base.read_prefix((self._folder / f"{digest}.safetensors").read_bytes())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

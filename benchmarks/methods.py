@@ -64,7 +64,7 @@ def _ours(shop: Workshop, split: Split) -> Outcome:
     result = train_alone(shop.base, job, shop.settings)
     seconds = time.process_time() - began
     data = result.prefix.to_bytes()
-    stored = Prefix.from_bytes(data, shop.base.fingerprint, device=shop.base.device, dtype=shop.base.dtype)
+    stored = shop.base.read_prefix(data)
     return replace(_judged(shop, stored, split), seconds=seconds, best_step=result.best_step, prefix=data)
 
 

@@ -34,10 +34,10 @@ def measure(
     """One author's reduction by kind, in percent. exact, rounded: the same model in float32 and in bfloat16."""
     split = author.split(exact, samples, settings.num_virtual_tokens)
     data = train_alone(exact, TrainingJob(split, start=start), settings).prefix.to_bytes()
-    stored = Prefix.from_bytes(data, exact.fingerprint, device=exact.device, dtype=exact.dtype)
+    stored = exact.read_prefix(data)
     judged = {
         WHOLE: (exact, stored),
-        "bfloat16": (rounded, Prefix.from_bytes(data, rounded.fingerprint, device=rounded.device, dtype=rounded.dtype)),
+        "bfloat16": (rounded, rounded.read_prefix(data)),
         "bfloat16_prefix": (exact, stored.to(dtype=torch.bfloat16).to(dtype=exact.dtype)),
         "int8_prefix": (exact, in_eight_bits(stored)),
     }

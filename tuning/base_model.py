@@ -1,5 +1,5 @@
-"""The one frozen language model everybody shares: loading, freezing, fingerprint, tokens. Knows nothing of people,
-prefixes' contents, training or storage."""
+"""The one frozen language model everybody shares: loading, freezing, fingerprint, tokens, which prefixes fit it. Knows
+nothing of people, prefixes' contents, training or storage."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ from tuning.config import TuningConfig
 from tuning.encoding import ENCODING
 from tuning.errors import BaseModelUnavailable
 from tuning.model_card import languages_of
+from tuning.prefix import Prefix
 from tuning.probe import ProbeReport, probe, refuse_architecture
 
 _LOADING_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
@@ -154,6 +155,13 @@ class BaseModel:
         """The tokens that end what the model writes: eos, and the end of an answer."""
         eos = self.tokenizer.eos_token_id
         return tuple(dict.fromkeys((*(() if eos is None else (int(eos),)), *self.answer_end_ids[-1:])))
+
+    def read_prefix(self, data: bytes, dtype: torch.dtype | None = None) -> Prefix:
+        """Stored bytes as a prefix where this model is, in its own type unless another is given. Raises WrongBaseModel
+        and InvalidPrefix."""
+        return Prefix.from_bytes(
+            data, self.fingerprint, layer_shapes=self.layer_shapes, device=self.device, dtype=dtype or self.dtype
+        )
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without control tokens."""

@@ -96,9 +96,7 @@ def judge(
     Raises InvalidPrefix when training diverged to values that cannot be stored.
     """
     data = result.prefix.to_bytes()
-    stored = Prefix.from_bytes(
-        data, base.fingerprint, layer_shapes=base.layer_shapes, device=base.device, dtype=base.dtype
-    )
+    stored = base.read_prefix(data)
     voice_loss = bits_per_char(base, stored, split.test)
     rivals = {"base": bits_per_char(base, None, split.test)}
     for name, prefix in (("population", population), ("current", current)):

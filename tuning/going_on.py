@@ -86,13 +86,7 @@ def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _
         with bench.storage.database.reading() as session:
             row = voices.get_version(session, user_id, voice_id, loaded.version)
             known = tuning_runs.get_run(session, user_id, row.run_id).sample_ids
-        prefix = Prefix.from_bytes(
-            loaded.data,
-            base.fingerprint,
-            layer_shapes=base.layer_shapes,
-            device=base.device,
-            dtype=training_dtype(base),
-        )
+        prefix = base.read_prefix(loaded.data, training_dtype(base))
     except _UNUSABLE as why:
         logger.info("voice %s: training starts anew (%s)", voice_id, type(why).__name__)
         return None

@@ -111,10 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _read(path: Path, base: BaseModel) -> Prefix:
-    data, shapes = path.read_bytes(), base.layer_shapes
-    return Prefix.from_bytes(
-        data, base.fingerprint, layer_shapes=shapes, device=base.device, dtype=training_dtype(base)
-    )
+    return base.read_prefix(path.read_bytes(), training_dtype(base))
 
 
 def _path(config: TuningConfig) -> Path | None:

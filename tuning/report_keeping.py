@@ -15,7 +15,6 @@ from tuning.celery_app import celery_app, enqueue_report
 from tuning.errors import Stopped, where
 from tuning.evaluation import bits_per_char
 from tuning.going_on import split_of
-from tuning.prefix import Prefix
 from tuning.voice_report import report
 from tuning.workbench import Bench
 
@@ -57,7 +56,7 @@ def _keep(bench: Bench, run_id: str) -> None:
     _require_the_same(bits_per_char(base, None, split.test), version.figures)
     check()
     loaded = prefixes.load_prefix(storage, run.user_id, run.voice_id, version.version)
-    stored = Prefix.from_bytes(loaded.data, base.fingerprint, device=base.device, dtype=base.dtype)
+    stored = base.read_prefix(loaded.data)
     measured = report(base, stored, split, [sample.text for sample in given], seed=run.seed, check=check)
     with storage.database.session() as session:
         reports.add_report(session, storage.keys, run.user_id, run_id, measured)
