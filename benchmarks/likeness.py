@@ -73,7 +73,7 @@ class Likeness:
             "neutral": _hash(shop.neutral),
             "method": method,
             "seed": shop.seed,
-            "settings": asdict(shop.settings) if method not in ("base", "in_context") else {},
+            "settings": _settings(shop, method),
             "start": _digest(starts.get(method)),
             "lora_start": _hash_of_state(shop.lora_start) if method == "lora_population" else "",
         }
@@ -170,9 +170,16 @@ def _configuration(base: BaseModel, settings: TrainingSettings, options: argpars
         "settings": asdict(settings),
         "seed": options.seed,
         "skip": options.skip,
-        "training": f"{settings.epochs} epochs, {settings.min_steps} to {settings.max_steps} steps of at most "
-        f"{settings.tokens_per_step} tokens, for every method",
+        "training": f"{settings.epochs} epochs for ours and {peers.allowed(settings).epochs} for every trained peer, "
+        f"{settings.min_steps} to {settings.max_steps} steps of at most {settings.tokens_per_step} tokens",
     }
+
+
+def _settings(shop: Workshop, method: str) -> Row:
+    """What a row depends on: another recipe of ours leaves the peers' as they are."""
+    if method in ("base", "population", "in_context"):
+        return {}
+    return asdict(shop.settings if method == "ours" else peers.allowed(shop.settings))
 
 
 def _digest(prefix: Prefix | None) -> str:

@@ -3,6 +3,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_both_sides_are_looked_at_often_and_ours_stops_where_it_is_told(bench: B
     assert best(theirs).loss == fitted.stop_loss
     until = train_ours(bench, split, make_prefix(bench.base), until=ours[1].loss)
     assert [look.loss for look in until] == [look.loss for look in ours[:2]]
+
+
+def test_a_peer_takes_more_epochs_than_ours_under_the_same_ceiling(bench: Bench, tmp_path: Path) -> None:
+    (author,) = read_authors(write_authors(tmp_path / "authors.jsonl", {"ann": 60}), 1)
+    split = author.split(bench.base, 10, 4)
+    once = replace(bench, settings=replace(bench.settings, epochs=1, min_steps=1, tokens_per_step=10**6, max_steps=5))
+    assert train_ours(once, split, make_prefix(bench.base))[-1].step == 1
+    (first, *_) = time_to_loss.settings_of(once)
+    assert train_peft(once, split, first)[-1].step == 5
+    assert peers.allowed(replace(once.settings, epochs=20)).epochs == 20, "nor ever fewer"
 
 
 def test_pefts_choice_is_the_best_of_its_grid_and_made_once(
