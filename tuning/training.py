@@ -37,7 +37,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     tokens_per_step: int = 1024
-    epochs: int = 9
+    epochs: int = 5
     min_steps: int = 20
     max_steps: int = 120
     evaluate_every: int = 5
