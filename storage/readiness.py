@@ -32,9 +32,8 @@ class Rung:
 
 
 WORDS_A_PIECE = 200
-LADDER = (Rung(3, 0.7), Rung(5, 0.8), Rung(20, 1.4), Rung(40, 1.7))
+LADDER = (Rung(3, 1.8), Rung(5, 2.9), Rung(20, 4.0), Rung(40, 4.6))
 GOOD_WORDS = LADDER[-1].words
-NEXT_RUNG = 2  # to strive for at first: five pieces hardly bring more than three
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Readiness:
 
     @property
     def _next(self) -> Rung:
-        return LADDER[max(self.rungs, NEXT_RUNG)]
+        return LADDER[self.rungs]
 
 
 def readiness(session: Session, user_id: str, voice_id: str) -> Readiness:
