@@ -130,7 +130,7 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 def _has_one(dtype: torch.dtype) -> bool:
-    """Whether oneDNN has a product of these numbers here."""
+    """Whether oneDNN has a product of these numbers here, be it a slow one (tuning.precision asks for a fast one)."""
     built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if dtype == torch.bfloat16:
         return built and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,5 +1,4 @@
 import math
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -245,19 +244,6 @@ def test_a_layer_with_dropout_of_its_own_is_found_unable(base: BaseModel, monkey
     assert not can_recompute(base)
 
 
-def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:
-    job = job_of(base, CANARIES[0])
-    dice = random.Random(0)
-    noise = Block((base.document_start_id, *(dice.randrange(3, 250) for _ in range(60))), num_context=1, num_chars=60)
-    nothing_helps = replace(job, start=make_prefix(base), split=replace(job.split, stop=(noise,)))
-    settings = replace(SETTINGS, learning_rate=0.1, patience=2, max_steps=60, epochs=100)
-    result = trained(base, nothing_helps, settings)
-    assert result.steps == 2 * settings.evaluate_every
-    assert result.best_step == 0
-    assert result.best_held_out_loss == min(look.held_out_loss or math.inf for look in result.history)
-    assert result.prefix.digest == make_prefix(base).digest
-
-
 def test_a_training_that_runs_away_ends_with_the_best_prefix_and_leaves_the_others_alone(base: BaseModel) -> None:
     start = make_prefix(base)
     blown_up = replace(start, values=tuple(torch.full_like(values, 1e308) for values in start.values))
@@ -381,21 +367,6 @@ def test_two_people_in_one_batch_each_meet_only_their_own_words(
     assert met
     assert all(len(words) == 1 for words in met.values())
     assert set.union(*met.values()) == set(CANARIES)
-
-
-def test_more_text_gets_more_steps_within_bounds() -> None:
-    settings = TrainingSettings()
-    steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
-    assert steps == [settings.min_steps, settings.min_steps, 25, 50, settings.max_steps]
-    assert replace(settings, max_steps=7).steps_for(10_000) == 7
-
-
-@pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
-def test_more_looks_or_fewer_end_a_training_no_sooner_and_hardly_later(every: int, patience: int, looking: int) -> None:
-    settings = TrainingSettings(evaluate_every=every, patience=patience)
-    other = settings.looking_every(looking)
-    assert other.evaluate_every == looking
-    assert every * patience <= other.evaluate_every * other.patience < every * patience + looking
 
 
 def test_the_steps_a_training_announces_are_those_its_text_gets(base: BaseModel) -> None:

@@ -1,0 +1,60 @@
+"""One person's training: how long it is, and what is kept of it."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from tests.tiny_model import make_prefix, make_tiny
+from tests.tuning.test_trainer import SETTINGS, job_of, trained
+from tests.tuning.texts import CANARIES
+from tuning.base_model import BaseModel
+from tuning.dataset import Block
+from tuning.learner import Learner
+from tuning.prefix_encoder import start_at_random
+from tuning.trainer import TrainingSettings
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseModel:
+    return make_tiny("llama")
+
+
+def test_the_best_look_is_kept_wherever_it_came(base: BaseModel) -> None:
+    learner = Learner(base, job_of(base, CANARIES[0]), SETTINGS)
+    prefixes = [start_at_random(base, 4, seed) for seed in range(3)]
+    for prefix, loss in zip(prefixes, (3.0, 2.0, 2.5), strict=True):
+        learner.looked(prefix, loss)
+        learner.step += 1
+    result = learner.result()
+    assert (result.best_step, result.best_held_out_loss) == (1, 2.0)
+    assert result.prefix.digest == prefixes[1].digest
+
+
+def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:
+    job = job_of(base, CANARIES[0])
+    dice = random.Random(0)
+    noise = Block((base.document_start_id, *(dice.randrange(3, 250) for _ in range(60))), num_context=1, num_chars=60)
+    nothing_helps = replace(job, start=make_prefix(base), split=replace(job.split, stop=(noise,)))
+    settings = replace(SETTINGS, learning_rate=0.1, patience=2, max_steps=60, epochs=100)
+    result = trained(base, nothing_helps, settings)
+    assert result.steps == 2 * settings.evaluate_every
+    assert result.best_step == 0
+    assert result.best_held_out_loss == min(look.held_out_loss or math.inf for look in result.history)
+    assert result.prefix.digest == make_prefix(base).digest
+
+
+def test_more_text_gets_more_steps_within_bounds() -> None:
+    settings = TrainingSettings()
+    steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
+    assert steps == [settings.min_steps, settings.min_steps, 25, 50, settings.max_steps]
+    assert replace(settings, max_steps=7).steps_for(10_000) == 7
+
+
+@pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
+def test_more_looks_or_fewer_end_a_training_no_sooner_and_hardly_later(every: int, patience: int, looking: int) -> None:
+    settings = TrainingSettings(evaluate_every=every, patience=patience)
+    other = settings.looking_every(looking)
+    assert other.evaluate_every == looking
+    assert every * patience <= other.evaluate_every * other.patience < every * patience + looking
