@@ -1,9 +1,10 @@
 """`python -m benchmarks.going_on --authors FILE …`: what it saves to go on from a version when new samples have come.
 
 Per author: a version is trained on 20 samples; then 20 more come, and all 40 are trained on, once from the version and
-once anew, on the same split (what the version was trained on judges nothing). How many steps until the early-stopping
-loss that training anew reaches at its best, as a share of the steps that took it there; and what both gain on the
-author's last 12 texts. Progress on stderr; the last line on stdout is one JSON object.
+once anew, on the same split (what the version was trained on judges nothing). Both with looks more often than usual:
+what both gain on the author's last 12 texts, all the steps of both, by how much going on's best early-stopping loss is
+above that of training anew, and how many steps it takes to that loss as a share of those that took training anew there.
+Progress on stderr; the last line on stdout is one JSON object.
 """
 
 import json
@@ -27,11 +28,15 @@ LOOK_EVERY = 2  # steps
 
 @dataclass(frozen=True)
 class Outcome:
-    """anew_steps: to the best early-stopping loss of training anew. steps: of going on, to that loss; None: never."""
+    """anew_steps: to the best early-stopping loss of training anew. steps: of going on, to that loss; None: never.
+    anew_course, course: all steps. loss_above_pct: best early-stopping loss of going on above that of training anew."""
 
     author: str
     anew_steps: int
     steps: int | None
+    anew_course: int
+    course: int
+    loss_above_pct: float
     anew_reduction_pct: float
     reduction_pct: float
 
@@ -54,11 +59,14 @@ def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | No
         earlier=Earlier(frozenset(first.trained_ids), frozenset(text.id for text in older)),
     )
     anew = train_alone(base, TrainingJob(split, start=population), patient)
-    gone_on = train_alone(base, TrainingJob(split, start=version), patient)
+    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=True), patient)
     return Outcome(
         author=author.name,
         anew_steps=anew.best_step,
         steps=steps_to(gone_on, anew.best_held_out_loss),
+        anew_course=anew.steps,
+        course=gone_on.steps,
+        loss_above_pct=round(100 * (gone_on.best_held_out_loss / anew.best_held_out_loss - 1), 3),
         anew_reduction_pct=_reduction_pct(base, anew.prefix, split),
         reduction_pct=_reduction_pct(base, gone_on.prefix, split),
     )
@@ -90,6 +98,8 @@ def _summary(outcomes: Sequence[Outcome], base: BaseModel, settings: TrainingSet
         "authors": len(outcomes),
         "reached": sum(outcome.steps is not None for outcome in outcomes),
         "steps_ratio": middle if middle < float("inf") else None,
+        "course_ratio": round(median([outcome.course / outcome.anew_course for outcome in outcomes]), 3),
+        "loss_above_pct": median([outcome.loss_above_pct for outcome in outcomes]),
         "median_reduction_pct": {
             "anew": median([outcome.anew_reduction_pct for outcome in outcomes]),
             "going_on": median([outcome.reduction_pct for outcome in outcomes]),

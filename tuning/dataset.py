@@ -92,6 +92,7 @@ class Split:
     num_test_samples: of which anything is in `test`. One or two say little of how a person writes.
     trained_ids: of the samples of which anything is in `train`, or was in an earlier training's that this one goes on
         from. They can judge no later training that goes on from this one.
+    num_known_tokens: of `train`, scored: of samples that an earlier training was trained on.
     """
 
     train: tuple[Block, ...]
@@ -100,6 +101,7 @@ class Split:
     num_samples: int
     num_test_samples: int = 0
     trained_ids: tuple[str, ...] = ()
+    num_known_tokens: int = field(default=0, repr=False)
 
     @property
     def digest(self) -> str:
@@ -125,7 +127,7 @@ def build_split(
         sets = _whole(ordered, num_test=_num_test(len(ordered)), earlier=earlier)
     else:
         sets = _inside(ordered)
-    return _split(base, sets, num_virtual_tokens, ordered)
+    return _split(base, sets, num_virtual_tokens, ordered, earlier)
 
 
 def leaves_enough(writings: Sequence[Writing], earlier: Earlier) -> bool:
@@ -152,24 +154,31 @@ def split_before(
     """As build_split for a comparison whose test set is given: all of `writings`, in the order given, is for training
     and for early stopping. Five samples at least."""
     train, stop, _ = _whole(writings, num_test=0, earlier=earlier)
-    return _split(base, (train, stop, [_piece(writing) for writing in test]), num_virtual_tokens, writings)
+    sets = (train, stop, [_piece(writing) for writing in test])
+    return _split(base, sets, num_virtual_tokens, writings, earlier)
 
 
-def _split(base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Sequence[Writing]) -> Split:
+def _split(
+    base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Sequence[Writing], earlier: Earlier
+) -> Split:
     longest = base.context_length - num_virtual_tokens
-    lengths = (min(longest, TRAIN_BLOCK_TOKENS), longest, longest)
-    train, stop, test = (
-        tuple(block for piece in pieces for block in _forms(base, piece, length, ends=pieces is sets[0]))
-        for pieces, length in zip(sets, lengths, strict=True)
+
+    def to_train_on(pieces: Sequence[_Piece]) -> tuple[Block, ...]:
+        most = min(longest, TRAIN_BLOCK_TOKENS)
+        return tuple(block for piece in pieces for block in _forms(base, piece, most, ends=True))
+
+    stop, test = (
+        tuple(block for piece in pieces for block in _forms(base, piece, longest, ends=False)) for pieces in sets[1:]
     )
     trained_ids = tuple(sorted({piece.of for piece in sets[0]} - {""}))
     return Split(
-        train=train,
+        train=to_train_on(sets[0]),
         stop=stop,
         test=test,
         num_samples=len(writings),
         num_test_samples=len(sets[2]),
         trained_ids=trained_ids,
+        num_known_tokens=num_tokens(to_train_on([piece for piece in sets[0] if piece.of in earlier.trained])),
     )
 
 

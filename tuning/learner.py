@@ -29,6 +29,7 @@ class Learner:
     ) -> None:
         """resume_from: what `to_checkpoint` gave; training goes on from there as if nothing had happened. Raises
         InvalidCheckpoint when it is damaged or of other data, settings or another base model."""
+        settings = settings.suited_to(job)
         self._base, self._job, self._settings = base, job, settings
         start = _start(base, job, settings)
         self._belongs_to = _digest(base, job, settings)

@@ -159,8 +159,8 @@ class RunInHand:
         beginning = begin(bench, claim, resumed=checkpoint is not None)
         self._heartbeat.check()
         start = bench.population if beginning.start is None else beginning.start
-        job = TrainingJob(beginning.split, seed=claim.seed, start=start)
-        steps = bench.settings.steps_for(num_tokens(beginning.split.train))
+        job = TrainingJob(beginning.split, seed=claim.seed, start=start, goes_on=beginning.start is not None)
+        steps = bench.settings.suited_to(job).steps_for(num_tokens(beginning.split.train))
         with bench.storage.database.session() as session:
             run_claims.start_running(session, claim, steps, beginning.version, bench.base.fingerprint)
         if beginning.start is not None and checkpoint is None:

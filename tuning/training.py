@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from tuning.config import TuningConfig
-from tuning.dataset import Split
+from tuning.dataset import Split, num_tokens
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import Parametrisation
 
 _FINAL_SHARE = 0.1  # of the learning rate, at the last step
+_FEWER_STEPS_GOING_ON = 3  # times
+_LEAST_STEPS_GOING_ON = 12
+_WARMUP_STEPS_GOING_ON = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class TrainingSettings:
     tokens_per_step: scored tokens of one person in one step, about; one epoch at most.
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
         falls on a cosine to a tenth at the last step.
-    epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps.
+    epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps. What goes on from a
+        version that knows a good part of the text takes a third of that (`suited_to`).
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
@@ -53,6 +57,15 @@ class TrainingSettings:
         wanted = self.epochs * math.ceil(train_tokens / self.tokens_per_step)
         return min(self.max_steps, max(self.min_steps, wanted))
 
+    def suited_to(self, job: "TrainingJob") -> Self:
+        """The same, with a third of the steps for a job whose start was trained on a third of the text at least: it
+        comes as far in them as anew in all (docs/likeness.md). Where all are few, few texts decide, and they stay."""
+        steps = self.steps_for(num_tokens(job.split.train)) // _FEWER_STEPS_GOING_ON
+        known = _FEWER_STEPS_GOING_ON * job.split.num_known_tokens >= num_tokens(job.split.train)
+        if not (job.goes_on and known and steps >= _LEAST_STEPS_GOING_ON):
+            return self
+        return replace(self, min_steps=steps, max_steps=steps, warmup_steps=_WARMUP_STEPS_GOING_ON)
+
     def looking_every(self, steps: int) -> Self:
         """The same with looks at other intervals. Patience lasts as many steps as before, and never less."""
         patience = math.ceil(self.patience * self.evaluate_every / steps)
@@ -73,11 +86,13 @@ class TrainingSettings:
 
 @dataclass(frozen=True, eq=False)
 class TrainingJob:
-    """One person's training. `start`: a prefix of the same length to go on from."""
+    """One person's training. start: a prefix of the same length to begin with. goes_on: it is a version of this
+    person's own, trained on what the split says is known."""
 
     split: Split
     seed: int = 0
     start: Prefix | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)

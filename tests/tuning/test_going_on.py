@@ -52,6 +52,17 @@ def test_new_samples_go_on_from_the_version_in_use_and_nothing_it_knew_judges(
     assert judged[1] & set(MORE)
 
 
+def test_a_training_that_goes_on_says_and_takes_a_third_of_the_steps(bench: Bench) -> None:
+    longer = replace(bench, settings=replace(bench.settings, min_steps=36, max_steps=36, patience=36))
+    first = ask(bench.storage)
+    tune(longer, first.run_id)
+    again = ask_again(first, MORE)
+    tune(longer, again.run_id)
+    assert again.run().continues_version == 1
+    assert [run.run().max_steps for run in (first, again)] == [36, 12]
+    assert [asked.metrics()[-1]["step"] for asked in (first, again)] == [36, 12]
+
+
 def held_out_text(base: BaseModel, split: Split) -> str:
     blocks = (*split.stop, *split.test)
     return "".join(base.decode(block.token_ids[block.num_context :]) for block in blocks)

@@ -10,7 +10,7 @@ from tests.tiny_model import make_prefix, make_tiny
 from tests.tuning.test_trainer import SETTINGS, job_of, trained
 from tests.tuning.texts import CANARIES
 from tuning.base_model import BaseModel
-from tuning.dataset import Block
+from tuning.dataset import Block, num_tokens
 from tuning.learner import Learner
 from tuning.prefix_encoder import start_at_random
 from tuning.trainer import TrainingSettings
@@ -50,6 +50,26 @@ def test_more_text_gets_more_steps_within_bounds() -> None:
     steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
     assert steps == [settings.min_steps, settings.min_steps, 25, 50, settings.max_steps]
     assert replace(settings, max_steps=7).steps_for(10_000) == 7
+
+
+@pytest.mark.parametrize(
+    ("steps", "known_share", "goes_on", "taken"),
+    [
+        (60, 0.5, True, 20),
+        (37, 0.34, True, 12),
+        (35, 0.5, True, 35),  # few steps, of few texts, stay
+        (60, 0.3, True, 60),  # hardly anything is known
+        (60, 0.5, False, 60),  # it begins anew
+    ],
+)
+def test_what_goes_on_takes_a_third_of_the_steps_where_it_knows_a_good_part_of_much_text(
+    base: BaseModel, steps: int, known_share: float, goes_on: bool, taken: int
+) -> None:
+    settings = replace(SETTINGS, min_steps=steps, max_steps=steps)
+    job = job_of(base, CANARIES[0])
+    known = math.ceil(known_share * num_tokens(job.split.train))
+    learner = Learner(base, replace(job, split=replace(job.split, num_known_tokens=known), goes_on=goes_on), settings)
+    assert learner.max_steps == taken
 
 
 @pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
