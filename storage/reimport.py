@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 
 from storage import audit, samples, text_intake, voices
 from storage.errors import Conflict, InvalidExport, InvalidSample
-from storage.export_format import FORMAT, MANIFEST, SAMPLES, VERSION, VOICE, Manifest, Notes, Sample, Voice
+from storage.export_bounds import NO_EXPORT, require_readable
+from storage.export_format import FORMAT, MANIFEST, SAMPLES, VERSION, VOICE, Manifest, Notes, Sample
 from storage.keys import KeyStore
 from storage.models import Voice as VoiceRow
 from storage.models import WritingSample
@@ -27,9 +28,14 @@ from storage.text_intake import Draft, clean_name, draft
 
 Checked = TypeVar("Checked", bound=BaseModel)
 MOST_NOTED_CHARS = 4 * text_intake.MAX_CHARS
-MOST_LINE_BYTES, MOST_PARTS = 6_000_000, 5_000  # of one sample, before it is read: small parts take much memory
 MOST_VOICES = 200  # looked at before any of them is read; how many an account may have is a quota's to say
-NO_EXPORT = "This is no export of this platform: manifest.json is missing or is not one."
+
+
+class Named(BaseModel):
+    """What is brought in of a Voice. The rest stays outside and is not looked at: a wrong one would have an error for
+    each of its values."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,10 @@ class Piece:
     """One sample that passed every check."""
 
     draft: Draft
-    given: Sample
+    remarks: Remarks | None
+    prompt_made: bool
+    included: bool
+    waiting: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,8 @@ def wants(path: str) -> bool:
 def read(files: Mapping[str, bytes]) -> list[Writing]:
     """The writing in an export's files (path -> content), every line of it checked. Takes a while, so do it before a
     transaction. Raises InvalidExport."""
+    files = {path: content for path, content in files.items() if wants(path)}
+    require_readable(files)
     try:
         manifest = json.loads(files.get(MANIFEST, b""))
     except (ValueError, RecursionError):
@@ -101,28 +112,28 @@ def bring_in(session: Session, keys: KeyStore, user_id: str, found: Iterable[Wri
 
 
 def _writing(files: Mapping[str, bytes], folder: str) -> Writing:
-    voice = _checked(Voice, files[f"{folder}/{VOICE}"], f"{folder}/{VOICE}")
+    voice = _checked(Named, files[f"{folder}/{VOICE}"], f"{folder}/{VOICE}")
     name = clean_name(voice.name, voices.MAX_NAME_CHARS)
     if not name:
         raise InvalidExport(f"{folder}/{VOICE}: the voice has no name.")
     path = f"{folder}/{SAMPLES}"
-    content = files.get(path, b"")
-    number = content.count(b"\n") + (not content.endswith(b"\n"))
-    if number > samples.MAX_SAMPLES:  # looked at before any of them is read, which takes time
-        raise InvalidExport(f"{path}: {number:,} samples, and a voice may have {samples.MAX_SAMPLES}.")
-    lines = [line for line in enumerate(content.split(b"\n"), start=1) if line[1].strip()]
+    lines = [line for line in enumerate(files.get(path, b"").split(b"\n"), start=1) if line[1].strip()]
     return Writing(name, tuple(_piece(line, f"{path}, line {number}") for number, line in lines))
 
 
 def _piece(line: bytes, where: str) -> Piece:
-    if len(line) > MOST_LINE_BYTES or line.count(b'"kind"') > MOST_PARTS:
-        raise InvalidExport(f"{where}: a sample may have {MOST_LINE_BYTES:,} bytes and {MOST_PARTS:,} noted parts.")
     given = _checked(Sample, line, where)
     try:
         made = draft(given.text, title=given.title, prompt=given.prompt, written_on=given.written_on)
     except InvalidSample as wrong:
         raise InvalidExport(f"{where}: {wrong}") from None
-    return Piece(made, given)
+    return Piece(
+        made,
+        _remarks(given.notes, where),
+        prompt_made=given.prompt_made,
+        included=given.included and not given.waiting,
+        waiting=given.waiting,
+    )
 
 
 def _checked(kind: type[Checked], data: bytes, where: str) -> Checked:
@@ -139,9 +150,9 @@ def _rows(key: bytes, user_id: str, writing: Writing) -> dict[str, WritingSample
     rows: dict[str, WritingSample] = {}
     for piece in writing.pieces:
         if (mac := content_mac(key, piece.draft.text)) not in rows:
-            row = sealed_row(key, user_id, "", piece.draft, 0, remarks=_remarks(piece), waiting=piece.given.waiting)
-            row.included = piece.given.included and not piece.given.waiting
-            row.prompt_made = piece.given.prompt_made
+            row = sealed_row(key, user_id, "", piece.draft, 0, remarks=piece.remarks, waiting=piece.waiting)
+            row.included = piece.included
+            row.prompt_made = piece.prompt_made
             rows[mac] = row
     return rows
 
@@ -164,12 +175,11 @@ def _add(session: Session, user_id: str, voice_id: str, rows: Mapping[str, Writi
     return len(fresh)
 
 
-def _remarks(piece: Piece) -> Remarks | None:
-    notes: Notes | None = piece.given.notes
+def _remarks(notes: Notes | None, where: str) -> Remarks | None:
     if notes is None:
         return None
     parts = tuple(Part(part.kind, part.text, part.out) for part in notes.parts)
     short = (notes.source, notes.sender, notes.language, notes.expected, notes.expected_by)
     if sum(len(part.text) for part in notes.parts) > MOST_NOTED_CHARS or any(len(each or "") > 300 for each in short):
-        raise InvalidExport(f"A sample's notes may have {MOST_NOTED_CHARS:,} characters.")
+        raise InvalidExport(f"{where}: a sample's notes may have {MOST_NOTED_CHARS:,} characters.")
     return Remarks(**{**notes.model_dump(), "parts": parts})

@@ -11,6 +11,7 @@ import pytest
 from storage import (
     api_keys,
     export,
+    export_bounds,
     export_format,
     quotas,
     reimport,
@@ -201,7 +202,7 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
         case "a nameless voice":
             return files | {voice: json.dumps({**json.loads(files[voice]), "name": " "}).encode()}, "no name"
         case "a voice that is none":
-            return files | {voice: b"{}"}, "voice.json: id"
+            return files | {voice: b"{}"}, "voice.json: name"
         case "too many samples":
             return files | {lines: files[lines].splitlines()[0] + b"\n{}" * samples.MAX_SAMPLES}, "501 samples"
         case "too many voices":
@@ -209,7 +210,19 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
             return files | more, "202 voices"
         case "many small parts":
             part = {"kind": "", "text": "a", "out": False}
-            return files | {lines: line(notes={"parts": [part] * (reimport.MOST_PARTS + 1)})}, "5,000 noted parts"
+            return files | {lines: line(notes={"parts": [part] * (export_bounds.MOST_PARTS + 1)})}, "5,000 noted parts"
+        case "much structure in a sample":
+            return files | {lines: line(extra=[[]] * export_bounds.MOST_LINE_VALUES)}, "5,000 noted parts"
+        case "much structure in a voice":
+            many = {**json.loads(files[voice]), "runs": [[]] * export_bounds.MOST_VOICE_VALUES}
+            return files | {voice: json.dumps(many).encode()}, "voice.json: .* empty its lists"
+        case "a long voice.json":
+            return files | {
+                voice: files[voice] + b" " * export_bounds.MOST_VOICE_BYTES
+            }, "voice.json: .* empty its lists"
+        case "a long manifest":
+            padded = files["manifest.json"] + b" " * export_bounds.MOST_MANIFEST_BYTES
+            return files | {"manifest.json": padded}, "manifest.json"
         case "long notes":
             long = {"kind": "", "text": "a" * (reimport.MOST_NOTED_CHARS + 1), "out": False}
             return files | {lines: line(notes={"parts": [long]})}, "notes may have"
@@ -225,6 +238,7 @@ def spoiled(files: dict[str, bytes], name: str) -> tuple[dict[str, bytes], str]:
 
 SPOILED = ("no manifest", "another's manifest", "a list", "a later version", "no JSON", "no text", "something more")
 SPOILED += ("too short", "a wrong date", "a nameless voice", "a voice that is none", "nothing")
+SPOILED += ("much structure in a sample", "much structure in a voice", "a long voice.json", "a long manifest")
 SPOILED += ("many small parts", "long notes", "a long source", "empty lines")
 SPOILED += ("too many samples", "too many voices", "a deep manifest")
 
@@ -238,6 +252,63 @@ def test_one_bad_line_anywhere_and_nothing_is_brought_in(storage: Storage) -> No
         with pytest.raises(InvalidExport, match=says):
             bring_in(storage, fresh, bad)
     assert writing(storage, fresh) == before
+
+
+@pytest.mark.parametrize("bound", ["MOST_BYTES", "MOST_VALUES"])
+def test_more_than_is_read_at_once_is_brought_in_by_parts(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    user, voice = full(storage)
+    files, fresh = exported(storage, user), factories.make_user(storage)
+    read = {path: content for path, content in files.items() if reimport.wants(path)}
+    del read["manifest.json"]
+    counted = {"MOST_BYTES": len, "MOST_VALUES": lambda content: export_bounds.values(content, 10_000)}[bound]
+    size = sum(map(counted, read.values()))
+    monkeypatch.setattr(export_bounds, bound, size - 1)
+    with pytest.raises(InvalidExport, match="Leave some of the folders"):
+        bring_in(storage, fresh, files)
+    for others in (True, False):
+        part = {path: content for path, content in files.items() if (voice.id not in path) == others}
+        bring_in(storage, fresh, part | {"manifest.json": files["manifest.json"]})
+    assert writing(storage, fresh) == writing(storage, user)
+
+
+def test_what_a_text_says_counts_as_one_value_however_it_looks(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    text = '"[{,\\"' * (text_intake.MAX_CHARS // 6)
+    factories.add_samples(storage, user, factories.first_voice(storage, user), [text])
+    files, fresh = exported(storage, user), factories.make_user(storage)
+    assert bring_in(storage, fresh, files).new_samples == 1
+    assert writing(storage, fresh) == writing(storage, user)
+
+
+def test_a_voice_of_many_long_trainings_is_read(storage: Storage) -> None:
+    user, voice = full(storage)
+    files, path = exported(storage, user), f"voices/{voice.id}/voice.json"
+    made = json.loads(files[path])
+    (run,), (version,) = made["runs"], made["versions"]
+    ids = [voice.id] * samples.MAX_SAMPLES
+    run |= {"sample_ids": ids, "events": run["events"][:1] * 240}
+    version |= {"trained_sample_ids": ids}
+    made |= {"runs": [run] * 40, "versions": [version] * 40}
+    files[path] = export_format.Voice.model_validate(made).model_dump_json(indent=2).encode()
+    assert bring_in(storage, factories.make_user(storage), files).new_samples == 8
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [
+        (rb'{"a": [1, 2], "b": "c,[{"}', 7),
+        (rb'"\\" , "\"," , "', 5),
+        (b'"open\n[],\n"\\\n[]', 5),
+        (b"[[],[],[]]", 6),
+        (b'"' + b'\\"' * 3_000_000, 1),
+        (b"", 0),
+    ],
+)
+def test_values_are_counted_outside_strings(data: bytes, number: int) -> None:
+    assert export_bounds.values(data, 100) == number
+    assert export_bounds.values(data, 3) == min(number, 4)
 
 
 def test_more_than_fits_brings_in_nothing(storage: Storage) -> None:

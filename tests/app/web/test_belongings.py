@@ -1,6 +1,7 @@
 """Taking everything along, bringing writing back in, and leaving."""
 
 import io
+import random
 import re
 import zipfile
 
@@ -18,6 +19,9 @@ from storage.store import Storage
 from tests.app.web.browser import Browser, Person, join
 from tests.app.web.training import publish
 
+MANIFEST = b'{"format": "idiolect-export", "version": 1, "made_at": "2026-03-03T09:15:00Z"}'
+MANY = b'{"name": "Letters", "runs": [' + b"[]," * 300_000 + b"[]]}"
+NOISE = random.Random(0).randbytes(10_000)  # so that the whole does not unpack to far more
 CANARY = "zanzibarquokka walks along the harbour wall and counts the boats that come home late."
 
 
@@ -97,9 +101,10 @@ def made(files: dict[str, bytes]) -> bytes:
         (b"not a zip", "damaged"),
         (made({"notes.txt": b"hello"}), "no export"),
         (made({"manifest.json": b"0" * 40_000_000}), "far more than an export does"),
+        (made({"manifest.json": MANIFEST, "voices/a/voice.json": MANY, "noise": NOISE}), "voice.json: this is longer"),
         (made({"manifest.json": b'{"format": "idiolect-export", "version": 9}'}), "of a version"),
     ],
-    ids=["empty", "no zip", "another zip", "a bomb", "a later version"],
+    ids=["empty", "no zip", "another zip", "a bomb", "many values", "a later version"],
 )
 def test_what_is_no_export_is_explained_and_nothing_comes_in(ada: Person, data: bytes, says: str) -> None:
     page = bring_in(ada, data)
