@@ -1,11 +1,12 @@
 """What is in a .zip: its names and sizes are looked at before anything is unpacked, and no archive in an archive is.
 
+Only what is stored or deflated is unpacked: Python's zipfile unpacks every other kind whole, whatever size was named.
 Knows no kind of file but this one.
 """
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import PurePosixPath
 
@@ -16,17 +17,28 @@ MOST_ENTRIES = 2_000
 MOST_BYTES = 128 * 1024 * 1024  # unpacked, of all together
 MOST_TIMES = 200  # as large as packed: text gets about ten times smaller
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar")
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 NESTED = "An archive in an archive is not unpacked. Add it by itself."
+UNUSUAL = (
+    "This file is packed in an unusual way. Make the .zip again in the ordinary way (deflate), or add it by itself."
+)
 
 
-def entries(data: bytes) -> Iterator[tuple[str, bytes | Unreadable]]:
+def _any(_: str) -> bool:
+    return True
+
+
+def entries(data: bytes, wants: Callable[[str], bool] = _any) -> Iterator[tuple[str, bytes | Unreadable]]:
     """Each file's name and content, or why it can't be had, in the archive's order. What an operating system puts
-    beside people's files is passed over. Raises Unreadable for the whole."""
+    beside people's files is passed over. wants: which names are unpacked, the rest is passed over too. Raises
+    Unreadable for the whole."""
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             listed = [info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)]
             _require_reasonable(listed, len(data))
             for info in listed:
+                if not wants(info.filename):
+                    continue
                 yield info.filename, _content(archive, info)
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError):
         raise Unreadable("This .zip is damaged. Make it again, or add the files themselves.") from None
@@ -47,6 +59,8 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Unreada
         return Unreadable(NESTED)
     if info.flag_bits & 1:
         return Unreadable(LOCKED)
+    if info.compress_type not in BOUNDED:
+        return Unreadable(UNUSUAL)
     try:
         with archive.open(info) as file:
             return file.read(info.file_size + 1)[: info.file_size]  # whatever it says, no more than was looked at

@@ -39,7 +39,10 @@ NOT_ONES_OWN = marked(
     "Nothing was brought in. Say first that it is your own writing: a voice is trained on nobody else's."
 )
 NO_FILE = marked("Choose the .zip of an export first.")
-DAMAGED = marked("This .zip can't be read: it is damaged, or unpacks to far more than an export does.")
+DAMAGED = marked(
+    "This .zip can't be read: it is damaged, locked or packed in an unusual way, or unpacks to far more than an export "
+    "does. Make it again as an ordinary .zip."
+)
 BUSY = errors.Message(marked("A copy is being made already"), marked("Wait until it is there, then ask for another."))
 
 
@@ -123,9 +126,7 @@ def reimported() -> reimport.Brought:
 def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Those files of an export that are read again. Raises InvalidExport."""
     try:
-        for path, content in entries(data):
-            if not reimport.wants(path):
-                continue
+        for path, content in entries(data, reimport.wants):
             if isinstance(content, Unreadable):
                 raise InvalidExport(gettext(DAMAGED))
             yield path, content

@@ -11,10 +11,10 @@ WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 ESCAPED = str.maketrans({"(": r"\(", ")": r"\)"})
 
 
-def zipped(files: dict[str, bytes | str]) -> bytes:
-    """An archive of these."""
+def zipped(files: dict[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive of these, packed by this method."""
     made = BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(made, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return made.getvalue()

@@ -1,11 +1,16 @@
 """Every kind of file gives its text, and every bad one a sentence; one bad thing costs nothing else."""
 
 import json
+import tracemalloc
+import zipfile
 from collections.abc import Collection
+from contextlib import suppress
+from unittest.mock import ANY
 
 import pytest
 
 from app.intake import archive, feed, pdf, word_document
+from app.intake.errors import Unreadable
 from app.intake.files import BROKEN, read_file
 from app.intake.findings import Finding, Noted, Piece, Refused, Senders, from_line, to_line
 from storage.remarks import kept_text
@@ -213,6 +218,34 @@ def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch
     assert "unpacks to far more" in refusal("all.zip", data)
     monkeypatch.setattr(archive, "MOST_ENTRIES", 2)
     assert "3 files" in refusal("all.zip", zipped({f"{number}.txt": TEXT for number in range(3)}))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_to_more_than_it_says_is_not_unpacked(method: int) -> None:
+    whole = zipped({"a.txt": b"0" * 30_000_000}, method)
+    small = whole.replace((30_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    tracemalloc.start()
+    try:
+        assert list(archive.entries(small)) == [("a.txt", ANY)]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    (refused,) = read("all.zip", small)
+    assert refused == Refused("all.zip › a.txt", archive.UNUSUAL)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_unreadable_and_nothing_else(method: int) -> None:
+    whole = zipped({"a.txt": TEXT}, method)
+    for at in range(len(whole)):
+        for damaged in (whole[:at], whole[:at] + bytes([255 - whole[at]]) + whole[at + 1 :]):
+            with suppress(Unreadable):
+                list(archive.entries(damaged))
+
+
+def test_only_what_is_wanted_of_an_archive_is_unpacked() -> None:
+    data = zipped({"a.txt": TEXT, "b.bin": b"x"})
+    assert list(archive.entries(data, lambda name: name == "a.txt")) == [("a.txt", TEXT.encode())]
 
 
 def test_a_document_that_swells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

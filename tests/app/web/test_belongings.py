@@ -94,6 +94,15 @@ def made(files: dict[str, bytes]) -> bytes:
     return b"".join(zipped(files.items()))
 
 
+def packed(method: int) -> bytes:
+    """A manifest packed by this method, and damaged in its middle."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("manifest.json", MANIFEST)
+    middle = len(MANIFEST) // 2 + 43  # behind the header and the name
+    return file.getvalue()[:middle] + b"\xff" * 9 + file.getvalue()[middle + 9 :]
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -101,10 +110,12 @@ def made(files: dict[str, bytes]) -> bytes:
         (b"not a zip", "damaged"),
         (made({"notes.txt": b"hello"}), "no export"),
         (made({"manifest.json": b"0" * 40_000_000}), "far more than an export does"),
+        (packed(zipfile.ZIP_LZMA), "packed in an unusual way"),
+        (packed(zipfile.ZIP_BZIP2), "packed in an unusual way"),
         (made({"manifest.json": MANIFEST, "voices/a/voice.json": MANY, "noise": NOISE}), "voice.json: this is longer"),
         (made({"manifest.json": b'{"format": "idiolect-export", "version": 9}'}), "of a version"),
     ],
-    ids=["empty", "no zip", "another zip", "a bomb", "many values", "a later version"],
+    ids=["empty", "no zip", "another zip", "a bomb", "lzma", "bzip2", "many values", "a later version"],
 )
 def test_what_is_no_export_is_explained_and_nothing_comes_in(ada: Person, data: bytes, says: str) -> None:
     page = bring_in(ada, data)
