@@ -14,6 +14,8 @@ from app.intake.errors import Unreadable
 from app.intake.word_document import LOCKED
 
 MOST_ENTRIES = 2_000
+ENTRY = b"PK\x01\x02"  # how each one begins in the archive's table of contents
+MOST_LISTED = 20 * MOST_ENTRIES  # of these: folders and clutter count, and what stored archives in it list
 MOST_BYTES = 128 * 1024 * 1024  # unpacked, of all together
 MOST_TIMES = 200  # as large as packed: text gets about ten times smaller
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".7z", ".rar", ".zst", ".jar")
@@ -32,6 +34,8 @@ def entries(data: bytes, wants: Callable[[str], bool] = _any) -> Iterator[tuple[
     """Each file's name and content, or why it can't be had, in the archive's order. What an operating system puts
     beside people's files is passed over. wants: which names are unpacked, the rest is passed over too. Raises
     Unreadable for the whole."""
+    if (number := data.count(ENTRY)) > MOST_LISTED:  # before zipfile makes an object of each
+        raise Unreadable(_too_many(number))
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             listed = [info for info in archive.infolist() if not info.is_dir() and not _is_clutter(info.filename)]
@@ -49,9 +53,13 @@ def _require_reasonable(listed: list[zipfile.ZipInfo], packed: int) -> None:
     if not listed:
         raise Unreadable("There is no file in this .zip.")
     if len(listed) > MOST_ENTRIES:
-        raise Unreadable(f"This .zip has {len(listed):,} files, and one may have {MOST_ENTRIES:,}. Make smaller ones.")
+        raise Unreadable(_too_many(len(listed)))
     if size > MOST_BYTES or size > MOST_TIMES * max(packed, 1):
         raise Unreadable("This .zip unpacks to far more than can be read. Add the files themselves, in smaller lots.")
+
+
+def _too_many(number: int) -> str:
+    return f"This .zip has {number:,} files, and one may have {MOST_ENTRIES:,}. Make smaller ones."
 
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Unreadable:

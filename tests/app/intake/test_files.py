@@ -1,10 +1,12 @@
 """Every kind of file gives its text, and every bad one a sentence; one bad thing costs nothing else."""
 
 import json
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Collection
 from contextlib import suppress
+from io import BytesIO
 from unittest.mock import ANY
 
 import pytest
@@ -246,6 +248,22 @@ def test_a_damaged_archive_is_unreadable_and_nothing_else(method: int) -> None:
 def test_only_what_is_wanted_of_an_archive_is_unpacked() -> None:
     data = zipped({"a.txt": TEXT, "b.bin": b"x"})
     assert list(archive.entries(data, lambda name: name == "a.txt")) == [("a.txt", TEXT.encode())]
+
+
+def test_a_long_table_of_contents_is_refused_before_it_is_read() -> None:
+    entry = archive.ENTRY + bytes(24) + b"\x01" + bytes(17) + b"a"
+
+    def listing(number: int) -> bytes:
+        return entry * number + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, number * len(entry), 0, 0)
+
+    assert zipfile.ZipFile(BytesIO(listing(2))).namelist() == ["a", "a"]
+    many = listing(archive.MOST_LISTED + 1)
+    tracemalloc.start()
+    try:
+        assert "40,001 files" in refusal("all.zip", many)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_document_that_swells_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
