@@ -73,6 +73,15 @@ def test_secrets_come_from_files_that_git_does_not_keep() -> None:
     assert "password" not in json.dumps([service.get("environment") for service in SERVICES.values()]).lower()
 
 
+@pytest.mark.parametrize("role", ["migrate", "web", "api", "worker"])
+def test_what_is_set_in_the_file_reaches_every_role(role: str) -> None:
+    assert SERVICES[role]["env_file"] == ["env/idiolect.env"]
+    offered = _example(offered=True)
+    assert {"IDIOLECT_MASTER_KEY", "IDIOLECT_BASE_MODEL", "IDIOLECT_DEVICE", "IDIOLECT_DTYPE"} <= set(offered)
+    assert offered.items() <= _told(role, offered).items()
+    assert all(_told(role, {}).values()), "an empty value would hide what the file says"
+
+
 def test_the_image_holds_what_the_commands_need_and_no_more() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
     copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -126,13 +135,12 @@ def _command(name: str) -> list[str]:
 
 def _settings(folder: Path, ports: dict[str, int]) -> dict[str, str]:
     """What the roles are told by the compose file and by env/idiolect.env, with local addresses and SQLite."""
-    told = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for name, value in SERVICES["web"]["environment"].items()}
+    secret = _example()
+    told = _told("web", secret)
     for name, value in told.items():
         for service, inside in (("broker", 6379), ("cache", 6379), ("api", 8001)):
             value = value.replace(f"//{service}:{inside}", f"//127.0.0.1:{ports[service]}")
         told[name] = value
-    example = (ROOT / "env" / "idiolect.env.example").read_text(encoding="utf-8").splitlines()
-    secret = dict(line.split("=", 1) for line in example if line and not line.startswith("#"))
     assert secret["IDIOLECT_DATABASE_URL"] != secret["IDIOLECT_KEY_STORE_URL"]
     local = {
         "IDIOLECT_DATABASE_URL": f"sqlite:///{folder / 'data.sqlite'}",
@@ -140,7 +148,19 @@ def _settings(folder: Path, ports: dict[str, int]) -> dict[str, str]:
         "IDIOLECT_MASTER_KEY": secrets.token_hex(32),
         "IDIOLECT_NUM_THREADS": "1",
     }
-    return told | secret | local
+    return told | local
+
+
+def _told(name: str, env_file: dict[str, str]) -> dict[str, str]:
+    """A service's variables, merged as Compose does it: what stands under environment wins over the file."""
+    given = SERVICES[name]["environment"].items()
+    return env_file | {variable: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for variable, value in given}
+
+
+def _example(*, offered: bool = False) -> dict[str, str]:
+    """What env/idiolect.env.example sets; offered: also what it would set without a # before it."""
+    example = (ROOT / "env" / "idiolect.env.example").read_text(encoding="utf-8")
+    return dict(re.findall(rf"^{'#?' if offered else ''}(\w+)=(.*)$", example, re.MULTILINE))
 
 
 def _free_ports(*names: str) -> dict[str, int]:
