@@ -1,6 +1,7 @@
 """What docs/deployment.md tells operators to set is what the code and the compose file need."""
 
 import re
+from configparser import ConfigParser
 
 from app.config import MULTIPART_BYTES
 from app.web.voice_page import MOST_UPLOAD_BYTES
@@ -16,3 +17,11 @@ def test_the_proxy_lets_the_largest_bodies_through() -> None:
     largest = max(MOST_UPLOAD_BYTES, MAX_UPLOAD_BYTES + MULTIPART_BYTES)
     assert largest <= int(lets) * MIB <= largest + MIB
     assert f"take {MOST_UPLOAD_BYTES // MIB}, training files over the API {MAX_UPLOAD_BYTES // 1_000_000}" in PAGE
+
+
+def test_the_service_may_write_where_it_keeps_its_data() -> None:
+    """/var/lib is root's, so systemd has to make the folder."""
+    (unit,) = re.findall(r"^```ini\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    service = ConfigParser(interpolation=None)
+    service.read_string(unit)
+    assert f"--data /var/lib/{service['Service']['StateDirectory']}" in service["Service"]["ExecStart"]
