@@ -50,6 +50,13 @@ def test_it_has_every_service_and_publishes_only_the_web_role() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["web"]
 
 
+def test_the_database_is_ready_only_once_it_answers_as_the_roles_reach_it() -> None:
+    """While the volume is set up, PostgreSQL's image runs a server on the socket alone, and ends it again."""
+    (check,) = SERVICES["postgres"]["healthcheck"]["test"][1:]
+    assert "--host 127.0.0.1" in check
+    assert SERVICES["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+
+
 def test_the_queue_is_kept_and_the_cache_is_bounded() -> None:
     broker, cache = (" ".join(SERVICES[name]["command"]) for name in ("broker", "cache"))
     assert "--appendonly yes" in broker
