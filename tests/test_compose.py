@@ -57,6 +57,12 @@ def test_the_database_is_ready_only_once_it_answers_as_the_roles_reach_it() -> N
     assert SERVICES["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
 
 
+def test_only_this_machine_reaches_the_web_role_unless_told_otherwise() -> None:
+    (published,) = SERVICES["web"]["ports"]
+    assert re.sub(r"\$\{IDIOLECT_PORT:-(.*)\}", r"\1", published) == "127.0.0.1:8000:8000"
+    assert _example()["IDIOLECT_PUBLIC_URL"] == "http://localhost:8000"
+
+
 def test_the_queue_is_kept_and_the_cache_is_bounded() -> None:
     broker, cache = (" ".join(SERVICES[name]["command"]) for name in ("broker", "cache"))
     assert "--appendonly yes" in broker
