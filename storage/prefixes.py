@@ -281,7 +281,7 @@ def _add_version(
         num_virtual_tokens=num_virtual_tokens,
         num_bytes=num_bytes,
         sealed=sealed,
-        figures=figures,
+        figures=run_claims.finite(figures),
         created_at=clock.now(),
     )
     session.add(version)

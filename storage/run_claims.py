@@ -132,7 +132,7 @@ def record_progress(
     """Where training is: the step, and an event of type metrics (or a bare message when there are none).
     Raises LostLease."""
     _write(session, held, step=step)
-    _tell(session, held, message or f"Step {step}", _finite(metrics), level)
+    _tell(session, held, message or f"Step {step}", finite(metrics), level)
 
 
 def hold(session: Session, held: Claim) -> Asked | None:
@@ -267,7 +267,7 @@ def _end(
         .values(
             state=state,
             published=bool(published) if state == "succeeded" else False,
-            figures=_finite(figures or {}),
+            figures=finite(figures or {}),
             error_code=error_code,
             error_message=error_message,
             lease_until=None,
@@ -322,7 +322,7 @@ def _lost(held: Claim) -> LostLease:
     return LostLease(f"{held.run_id} is not held under fence {held.fence} any more: stop, write nothing")
 
 
-def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+def finite(figures: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinities and no "not a number": they become null."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -360,6 +360,7 @@ __all__ = [
     "expire_leases",
     "finish",
     "finish_published",
+    "finite",
     "heartbeat",
     "hold",
     "record_progress",

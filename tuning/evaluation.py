@@ -2,7 +2,7 @@
 and the decision to publish. Knows nothing of how the prefix was trained, nor of runs and versions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,8 @@ def judge(
 ) -> Verdict:
     """Do no harm: publish only what beats the base model, the population prefix, and the voice's own version that the
     training went on from, on the newest fifth, on which nothing was trained or chosen. A starting point is never
-    published as somebody's voice.
+    published as somebody's voice, nor is what could not be measured: a loss that is no finite number beats nothing,
+    and is beaten by nothing.
 
     Raises InvalidPrefix when training diverged to values that cannot be stored.
     """
@@ -102,7 +103,7 @@ def judge(
     for name, prefix in (("population", population), ("current", current)):
         if prefix is not None:
             rivals[name] = bits_per_char(base, prefix.to(dtype=base.dtype), split.test)
-    ahead = [name for name, loss in rivals.items() if voice_loss >= loss]
+    reason = _reason(split, voice_loss, rivals)
     figures: dict[str, Any] = {
         "samples": split.num_samples,
         "test_samples": split.num_test_samples,
@@ -118,14 +119,25 @@ def judge(
         "best_step": result.best_step,
     }
     figures |= {f"{name}_bits_per_char": loss for name, loss in rivals.items()}
-    reason = _reason(split, ahead[0]) if ahead else None
-    return Verdict(data, not ahead, reason, figures | {"reason": reason} if reason else figures)
+    return Verdict(data, reason is None, reason, figures | {"reason": reason} if reason else figures)
 
 
 _RIVALS = {"base": "the base model", "population": "the shared starting point", "current": "the version in use"}
+_UNMEASURED = (
+    "How close the trained voice is to you could not be measured: no usable numbers came out. So it was not put to "
+    "use. Ask for the training again; should it repeat, tell whoever runs this platform."
+)
 
 
-def _reason(split: Split, rival: str) -> str:
+def _reason(split: Split, voice_loss: float, rivals: Mapping[str, float]) -> str | None:
+    """Why it is not published, None when it may be."""
+    if not all(math.isfinite(loss) for loss in (voice_loss, *rivals.values())):
+        return _UNMEASURED
+    ahead = [name for name, loss in rivals.items() if not voice_loss < loss]
+    return _no_closer(split, ahead[0]) if ahead else None
+
+
+def _no_closer(split: Split, rival: str) -> str:
     chars = sum(block.num_chars for block in (*split.train, *split.stop, *split.test))
     return (
         "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than "

@@ -1,5 +1,6 @@
 """Publishing once, and loading from the cache or the database, never from the wrong place."""
 
+import math
 import threading
 from dataclasses import replace
 
@@ -62,6 +63,20 @@ def test_publishing_writes_everything_together(storage: Storage, user: User, voi
         assert session.scalar(text("SELECT count(*) FROM tuning_checkpoints")) == 0
     assert (version.version, version.run_id, version.num_virtual_tokens) == (1, run.id, 16)
     assert cached_names(valkey) == [f"prefix:{user.id}:{voice.id}:1:{FINGERPRINT}"]
+
+
+def test_figures_that_are_no_numbers_are_kept_as_unknown_with_the_run_and_the_version(
+    storage: Storage, user: User, voice: Voice
+) -> None:
+    held = factories.start_run(storage, factories.make_run(storage, user, voice))
+    figures = {"train_seconds": 2.5, "reduction_pct": math.nan, "voice_bits_per_char": math.inf}
+    prefixes.publish_prefix(
+        storage, held, data=b"data", base_fingerprint=FINGERPRINT, num_virtual_tokens=16, figures=figures
+    )
+    with storage.database.session() as session:
+        version = voices.get_version(session, user.id, voice.id, 1)
+    known = {"train_seconds": 2.5, "reduction_pct": None, "voice_bits_per_char": None}
+    assert (read(storage, held.run_id).figures, version.figures) == (known, known)
 
 
 def test_versions_count_up_within_a_voice(storage: Storage, user: User, voice: Voice) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from tests.tiny_model import FAMILIES, make_prefix, make_tiny
 from tests.tuning.texts import CANARIES, plain, written
+from tuning import evaluation
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, Split, WrittenText, build_split
 from tuning.errors import InvalidPrefix
@@ -111,6 +112,30 @@ def test_a_diverged_prefix_is_refused(base: BaseModel, split: Split) -> None:
     result.prefix.values[0][0, 0, 0] = float("inf")
     with pytest.raises(InvalidPrefix, match="not finite"):
         judge(base, split, result)
+
+
+def test_a_prefix_that_could_not_be_measured_is_not_published_and_says_so() -> None:
+    base = make_tiny("llama", torch.float16)
+    split = build_split(base, written(CANARIES[0], 8), num_virtual_tokens=4)
+    random = make_prefix(base)
+    keys, values = (tuple(6000 * tensor for tensor in part) for part in (random.keys, random.values))
+    overflowing = replace(random, keys=keys, values=values)  # finite itself, but not what it leads to
+    verdict = judge(base, split, TrainingResult(overflowing, 1, 1, 1.0, 1.0, seconds=1.0, history=()))
+    assert math.isnan(verdict.figures["voice_bits_per_char"])
+    assert not verdict.publish
+    assert "could not be measured" in str(verdict.reason)
+    assert verdict.figures["reason"] == verdict.reason
+
+
+def test_a_voice_is_not_published_beside_a_rival_that_could_not_be_measured(
+    base: BaseModel, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = result_of(base, split)
+    for unmeasured in (math.nan, math.inf):
+        monkeypatch.setattr(evaluation, "bits_per_char", lambda _, prefix, __, loss=unmeasured: 1.0 if prefix else loss)
+        verdict = judge(base, split, result)
+        assert not verdict.publish
+        assert "could not be measured" in str(verdict.reason)
 
 
 def test_a_voice_must_beat_the_shared_starting_point_too(base: BaseModel, split: Split) -> None:
