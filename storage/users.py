@@ -181,7 +181,8 @@ def erase_user(
 ) -> Receipt | None:
     """Erase the account: its rows (queued and running runs with them), its cached prefixes, then its data key.
 
-    An erasure that was cut short is finished by calling it again; None then, as its receipt was written the first time.
+    An erasure that was cut short is finished by calling it again, or by finish_erasures, which every worker does from
+    time to time; None then, as its receipt was written the first time.
     What stays is one audit event and the receipt, with the bare ids and how many rows went. guest_until: only if it is
     still a guest's whose time ends by then; NotFound and nothing erased otherwise.
     Raises NotFound when there is neither an account nor a key; Conflict, with nothing erased, for the only active
@@ -219,6 +220,8 @@ def finish_erasures(storage: Storage) -> int:
     for user_id in half_gone:
         prefixes.wipe_cached(storage, user_id)
         storage.keys.erase(user_id)
+        storage.database.scrub()
+        log.info("an erasure that was cut short was finished: %s", user_id)
     return len(half_gone)
 
 

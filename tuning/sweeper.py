@@ -1,6 +1,7 @@
 """Sweeper: the timer that makes the queue's forgetfulness harmless. In every worker's main process it re-queues runs
 whose worker went silent, sends what the outbox holds, gives the worker's own sign of life, deletes what was to be kept
-for a while only, and ends a worker that has gone deaf. Loads no torch; knows nothing of training."""
+for a while only, finishes erasures that were cut short, and ends a worker that has gone deaf. Loads no torch; knows
+nothing of training."""
 
 import logging
 import os
@@ -144,9 +145,10 @@ class Sweeper:
                 outbox.mark_sent(session, sent)
 
     def _tidy(self) -> None:
-        """Delete, from time to time, what is kept for a while only."""
+        """Delete, from time to time, what is kept for a while only, and what an erasure that was cut short has left."""
         if time.monotonic() - self._tidied_at < TIDY_EVERY_S:
             return
+        users.finish_erasures(self._storage)
         with self._storage.database.session() as session:
             idempotency.forget_expired(session)
             usage.forget_old(session)

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from celery import Celery
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from storage import clock, guests, maintenance, outbox, tuning_runs, usage, users, workers
 from storage.models import OutboxMessage, TuningRun, WorkerHeartbeat
@@ -235,6 +237,36 @@ def test_a_guest_whose_time_is_over_is_erased_and_nobody_else(place: Place, monk
         left = {user.id for user in users.list_users(session)}
     assert left == {staying.id, visitors[1].id}
     assert place.storage.keys.owners() == left
+
+
+def without_the_key_store(storage: Storage) -> AbstractContextManager[object]:
+    """Until the block ends nothing can be written to the key store."""
+    lost = OperationalError("DELETE", {}, Exception("connection lost"))
+    return patch.object(storage.keys.database, "session", side_effect=lost)
+
+
+def test_an_erasure_that_the_key_store_cut_short_is_finished(place: Place) -> None:
+    staying, leaving = make_user(place.storage), make_user(place.storage)
+    with without_the_key_store(place.storage), pytest.raises(OperationalError):
+        users.erase_user(place.storage, leaving.id, leaving.id)
+    assert place.storage.keys.holds(leaving.id)
+    place.sweeper().sweep()
+    assert not place.storage.keys.holds(leaving.id)
+    assert place.storage.keys.holds(staying.id)
+
+
+def test_a_guests_erasure_that_the_key_store_cut_short_is_finished_at_the_next_turn(place: Place) -> None:
+    with place.storage.database.session() as session:
+        guest = guests.welcome(session, place.storage.keys, 5, ())
+        guest.guest_until = clock.now() - 1
+    watching = place.sweeper()
+    with without_the_key_store(place.storage):
+        watching.sweep()
+    with place.storage.database.reading() as session:
+        assert users.list_users(session) == []
+    assert place.storage.keys.holds(guest.id)
+    watching.sweep()
+    assert not place.storage.keys.holds(guest.id)
 
 
 def test_turns_are_quicker_with_a_shorter_lease_and_never_rare(place: Place) -> None:
