@@ -191,6 +191,12 @@ def finish_published(session: Session, held: Claim, figures: dict[str, Any]) -> 
     _end(session, held, "succeeded", True, figures, None, None)
 
 
+def has_succeeded(session: Session, held: Claim) -> bool:
+    """Whether the run has ended well under this very claim: for a worker whose commit was never answered."""
+    mine = (TuningRun.id == held.run_id, TuningRun.fence == held.fence, TuningRun.state == "succeeded")
+    return session.scalar(select(TuningRun.id).where(*mine)) is not None
+
+
 def expire_leases(session: Session) -> list[str]:
     """Put runs whose worker has gone silent back in the queue; their ids. Their messages are in the outbox. Those that
     were to be paused are put aside instead."""
@@ -361,6 +367,7 @@ __all__ = [
     "finish",
     "finish_published",
     "finite",
+    "has_succeeded",
     "heartbeat",
     "hold",
     "record_progress",

@@ -57,6 +57,10 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
 
+    def holds_lease(self) -> bool:
+        """Whether the lease is held, as far as can be known here."""
+        return self.reason != "lease lost"
+
     def check(self) -> None:
         """Raise Stopped when the run must stop; called between two steps. A worker that is stopping is seen here at
         once, the rest at the next sign of life."""

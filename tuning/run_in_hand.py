@@ -29,6 +29,7 @@ from tuning.errors import (
 from tuning.evaluation import Verdict, judge
 from tuning.going_on import Beginning, begin
 from tuning.heartbeat import Heartbeat
+from tuning.outages import insist, left_out_where_away
 from tuning.report_keeping import report_later
 from tuning.run_diary import RunDiary
 from tuning.trainer import Progress, Stack, TrainingJob, TrainingResult
@@ -99,23 +100,23 @@ class RunInHand:
                 self._went_on = checkpoint is not None
                 stack.join(job, self, checkpoint)
             except InvalidCheckpoint:
-                self._diary.note("What was reached before no longer fits your samples or the settings: began anew")
+                with left_out_where_away(self.claim):
+                    self._diary.note("What was reached before no longer fits your samples or the settings: began anew")
                 self._went_on = False
                 stack.join(job, self)
 
     def on_progress(self, progress: Progress) -> None:
-        """Write down where it stands. Raises Stopped once this run is over."""
+        """Write down where it stands, where the database takes it. Raises Stopped once this run is over."""
         with self._ending():
-            if self._went_on:
-                self._diary.note(f"Went on from step {progress.step - 1}")
-                self._went_on = False
-            self._diary.progress(progress)
+            with left_out_where_away(self.claim):
+                self._write_down(progress)
             self._heartbeat.check()
         self._leave_if_ended()
 
     def on_checkpoint(self, data: bytes) -> None:
-        """Keep it, unless one was kept a moment ago. Raises Stopped once this run is over."""
-        with self._ending():
+        """Keep it, unless one was kept a moment ago; where the database takes none now, the next one. Raises Stopped
+        once this run is over."""
+        with self._ending(), left_out_where_away(self.claim):
             self._diary.checkpoint(data)
         self._leave_if_ended()
 
@@ -177,7 +178,22 @@ class RunInHand:
             logger.warning("run %s: its checkpoint can't be opened and is not used", self.claim.run_id)
             return None
 
+    def _write_down(self, progress: Progress) -> None:
+        if self._went_on:
+            self._went_on = False
+            self._diary.note(f"Went on from step {progress.step - 1}")
+        self._diary.progress(progress)
+
     def _conclude(self, verdict: Verdict, beginning: Beginning) -> None:
+        insist(
+            self._bench.storage,
+            self.claim,
+            lambda: self._finish(verdict, beginning),
+            holds_lease=self._heartbeat.holds_lease,
+        )
+        logger.info("run %s: %s", self.claim.run_id, "published" if verdict.publish else "not published")
+
+    def _finish(self, verdict: Verdict, beginning: Beginning) -> None:
         """Publish what beats all it must, in one transaction; say why where it does not."""
         bench, claim = self._bench, self.claim
         if verdict.publish:
@@ -193,7 +209,6 @@ class RunInHand:
         else:
             with bench.storage.database.session() as session:
                 run_claims.finish(session, claim, state="succeeded", published=False, figures=verdict.figures)
-        logger.info("run %s: %s", claim.run_id, "published" if verdict.publish else "not published")
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
