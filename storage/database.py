@@ -17,6 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import ConfigurationError, NotFound
@@ -26,6 +27,7 @@ CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_MS = 10_000  # PostgreSQL: no request waits longer than this for another's row
 _BEGIN = "sqlite_begin"
 _RETRY_S = 0.02
+_GONE = "it was deleted in the same moment"
 
 
 class Database:
@@ -39,6 +41,8 @@ class Database:
         self._info = dict(info or {})
         self.engine = _sqlite(self.url, foreign_keys) if self.is_sqlite else _postgresql(self.url)
         event.listen(self.engine, "handle_error", _refuse_what_cannot_be_kept)
+        if foreign_keys:
+            event.listen(self.engine, "handle_error", _miss_what_it_belongs_to)
 
     @property
     def is_sqlite(self) -> bool:
@@ -48,7 +52,8 @@ class Database:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any error. On SQLite it holds the write lock from its
-        first statement, so keep it short and do slow work outside."""
+        first statement, so keep it short and do slow work outside. Raises NotFound where another transaction has
+        deleted in the same moment what this one changes or adds to."""
         with self._transaction(self.engine) as session:
             yield session
 
@@ -63,8 +68,11 @@ class Database:
         with Session(
             engine, expire_on_commit=False, info=self._info
         ) as session:  # closing it rolls back what is not committed
-            yield session
-            session.commit()
+            try:
+                yield session
+                session.commit()
+            except StaleDataError as gone:
+                raise NotFound(_GONE) from gone
 
     @property
     def _reader(self) -> Engine:
@@ -106,6 +114,14 @@ def _refuse_what_cannot_be_kept(failure: ExceptionContext) -> None:
     unsendable = isinstance(wrong, psycopg.DataError) and wrong.sqlstate is None
     if unsendable or isinstance(wrong, UnicodeEncodeError | OverflowError | psycopg.errors.NumericValueOutOfRange):
         raise NotFound("nothing has such a name or number") from wrong
+
+
+def _miss_what_it_belongs_to(failure: ExceptionContext) -> None:
+    """A row of somebody or something that was deleted in the same moment; deleting takes along what belongs to it."""
+    wrong = failure.original_exception
+    code = wrong.sqlite_errorcode if isinstance(wrong, sqlite3.IntegrityError) else None
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY or isinstance(wrong, psycopg.errors.ForeignKeyViolation):
+        raise NotFound(_GONE) from wrong
 
 
 def _sqlite(url: URL, foreign_keys: bool) -> Engine:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from storage.database import Database, _write_ahead, parse_url
-from storage.errors import ConfigurationError
+from storage.errors import ConfigurationError, NotFound
 from storage.store import Storage
 
 PROCESSES = 2
@@ -67,7 +67,7 @@ def test_a_session_commits_at_its_end_and_rolls_back_on_an_error(storage: Storag
 
 def test_foreign_keys_are_enforced(storage: Storage) -> None:
     orphan = text("INSERT INTO voices (id, user_id, name, created_at) VALUES ('voice-x', 'user-nobody', 'x', 1)")
-    with pytest.raises(DBAPIError), storage.database.session() as session:
+    with pytest.raises(NotFound, match="same moment"), storage.database.session() as session:
         session.execute(orphan)
 
 
