@@ -59,7 +59,8 @@ def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | No
         earlier=Earlier(frozenset(first.trained_ids), frozenset(text.id for text in older)),
     )
     anew = train_alone(base, TrainingJob(split, start=population), patient)
-    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=True), patient)
+    gains = settings.gains_by_going_on(split)
+    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=gains), patient)
     return Outcome(
         author=author.name,
         anew_steps=anew.best_step,

@@ -7,7 +7,7 @@ none that the version was trained on has been taken away since.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import IntegrityError, NoPublishedVersion, NotFound
@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, eq=False)
 class Beginning:
     """What a run is trained on and from. version: whose texts do not judge it and whose prefix, `current`, is to be
-    beaten; None: it starts anew. start: `current` where that has the length to be trained, else None."""
+    beaten; None: it starts anew. start: `current` where that has the length to be trained and what it knows is a head
+    start, else None."""
 
     split: Split
     version: int | None = None
@@ -51,7 +52,8 @@ def begin(bench: Bench, claim: Claim, *, resumed: bool) -> Beginning:
     if not resumed or claim.continues_version is not None:
         version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
     writings = _writings(bench, claim.user_id, claim.sample_ids)
-    return _beginning(bench, writings, version, bench.settings.num_virtual_tokens)
+    beginning = _beginning(bench, writings, version, bench.settings.num_virtual_tokens)
+    return beginning if bench.settings.gains_by_going_on(beginning.split) else replace(beginning, start=None)
 
 
 def split_of(bench: Bench, run: TuningRun, num_virtual_tokens: int) -> Split:

@@ -167,7 +167,7 @@ class RunInHand:
         if beginning.start is not None and checkpoint is None:
             self._diary.note(f"Goes on from version {beginning.version}")
         elif beginning.version is not None and checkpoint is None:
-            self._diary.note(f"Version {beginning.version} is of another length: begins anew, and has to be closer")
+            self._diary.note(f"Begins anew, and has to be closer than version {beginning.version}")
         return _Prepared(beginning, job, checkpoint)
 
     def _load_checkpoint(self) -> bytes | None:

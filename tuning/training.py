@@ -27,7 +27,7 @@ class TrainingSettings:
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
         falls on a cosine to a tenth at the last step.
     epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps. What goes on from a
-        version that knows a good part of the text takes a third of that (`suited_to`).
+        version takes a third of that (`suited_to`).
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
@@ -57,14 +57,22 @@ class TrainingSettings:
         wanted = self.epochs * math.ceil(train_tokens / self.tokens_per_step)
         return min(self.max_steps, max(self.min_steps, wanted))
 
+    def gains_by_going_on(self, split: Split) -> bool:
+        """Whether a training from a version that knows a part of this text comes as far in a third of the steps as anew
+        in all: it does where a third is known and the steps are not few. Of few texts it learns the old ones by heart
+        (docs/likeness.md)."""
+        known = _FEWER_STEPS_GOING_ON * split.num_known_tokens >= num_tokens(split.train)
+        return known and self._steps_going_on(split) >= _LEAST_STEPS_GOING_ON
+
     def suited_to(self, job: "TrainingJob") -> Self:
-        """The same, with a third of the steps for a job whose start was trained on a third of the text at least: it
-        comes as far in them as anew in all (docs/likeness.md). Where all are few, few texts decide, and they stay."""
-        steps = self.steps_for(num_tokens(job.split.train)) // _FEWER_STEPS_GOING_ON
-        known = _FEWER_STEPS_GOING_ON * job.split.num_known_tokens >= num_tokens(job.split.train)
-        if not (job.goes_on and known and steps >= _LEAST_STEPS_GOING_ON):
+        """The same, with the steps and the warm-up of a training that goes on, where the job does."""
+        if not job.goes_on:
             return self
+        steps = self._steps_going_on(job.split)
         return replace(self, min_steps=steps, max_steps=steps, warmup_steps=_WARMUP_STEPS_GOING_ON)
+
+    def _steps_going_on(self, split: Split) -> int:
+        return self.steps_for(num_tokens(split.train)) // _FEWER_STEPS_GOING_ON
 
     def looking_every(self, steps: int) -> Self:
         """The same with looks at other intervals. Patience lasts as many steps as before, and never less."""

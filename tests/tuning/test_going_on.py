@@ -16,7 +16,14 @@ from tuning.prefix import Prefix
 from tuning.tuning_job import tune
 from tuning.workbench import Bench
 
+SETTINGS = replace(QUICK, min_steps=36, max_steps=36, patience=36)  # enough for going on to take fewer
 MORE = tuple(f"Piece {number}. {LINE * 2}" for number in range(6, 12))
+
+
+@pytest.fixture
+def bench(bench: Bench) -> Bench:
+    """With trainings that are long enough to go on."""
+    return replace(bench, settings=SETTINGS)
 
 
 def ask_again(asked: Asked, pieces: tuple[str, ...] = ()) -> Asked:
@@ -53,14 +60,25 @@ def test_new_samples_go_on_from_the_version_in_use_and_nothing_it_knew_judges(
 
 
 def test_a_training_that_goes_on_says_and_takes_a_third_of_the_steps(bench: Bench) -> None:
-    longer = replace(bench, settings=replace(bench.settings, min_steps=36, max_steps=36, patience=36))
     first = ask(bench.storage)
-    tune(longer, first.run_id)
+    tune(bench, first.run_id)
     again = ask_again(first, MORE)
-    tune(longer, again.run_id)
+    tune(bench, again.run_id)
     assert again.run().continues_version == 1
-    assert [run.run().max_steps for run in (first, again)] == [36, 12]
+    assert [asked.run().max_steps for asked in (first, again)] == [36, 12]
     assert [asked.metrics()[-1]["step"] for asked in (first, again)] == [36, 12]
+
+
+def test_where_steps_are_few_a_training_begins_anew_and_has_to_be_closer_than_the_version(bench: Bench) -> None:
+    few = replace(bench, settings=replace(bench.settings, min_steps=33, max_steps=33))
+    first = ask(bench.storage)
+    tune(few, first.run_id)
+    again = ask_again(first, MORE)
+    tune(few, again.run_id)
+    assert "Begins anew, and has to be closer than version 1" in again.messages()
+    assert (again.run().state, again.run().continues_version, again.run().max_steps) == ("succeeded", 1, 33)
+    assert again.run().figures["current_bits_per_char"] > 0
+    assert again.metrics()[0]["held_out_loss"] == pytest.approx(again.metrics()[0]["base_held_out_loss"], rel=0.05)
 
 
 def held_out_text(base: BaseModel, split: Split) -> str:
@@ -141,7 +159,7 @@ def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing
 def test_a_resumed_run_keeps_the_start_it_chose_though_another_version_is_in_use_now(bench: Bench) -> None:
     first = ask(bench.storage)
     tune(bench, first.run_id)
-    long_enough = replace(bench, settings=replace(QUICK, max_steps=60, epochs=1000))
+    long_enough = replace(bench, settings=replace(SETTINGS, max_steps=60, epochs=1000))
     again = ask_again(first, MORE)
     interrupted(long_enough, again)
     assert again.run().continues_version == 1
@@ -165,11 +183,11 @@ def test_a_version_of_another_length_is_to_be_beaten_too_and_what_it_knew_does_n
     monkeypatch.setattr(run_in_hand, "judge", watch)
     first = ask(bench.storage)
     tune(bench, first.run_id)
-    longer = replace(bench, settings=replace(QUICK, num_virtual_tokens=6))
+    longer = replace(bench, settings=replace(SETTINGS, num_virtual_tokens=6))
     again = ask_again(first, MORE)
     tune(longer, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
     assert again.run().figures["current_bits_per_char"] > 0
-    assert "Version 1 is of another length: begins anew, and has to be closer" in again.messages()
+    assert "Begins anew, and has to be closer than version 1" in again.messages()
     assert [going_on.split_of(side, again.run(), 6).digest for side in (bench, longer)] == [judged[1]] * 2
     assert going_on.split_of(longer, first.run(), 4).digest == judged[0]

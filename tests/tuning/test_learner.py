@@ -53,23 +53,28 @@ def test_more_text_gets_more_steps_within_bounds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "known_share", "goes_on", "taken"),
+    ("steps", "known_share", "gains"),
     [
-        (60, 0.5, True, 20),
-        (37, 0.34, True, 12),
-        (35, 0.5, True, 35),  # few steps, of few texts, stay
-        (60, 0.3, True, 60),  # hardly anything is known
-        (60, 0.5, False, 60),  # it begins anew
+        (60, 0.5, True),
+        (36, 0.34, True),
+        (35, 0.5, False),  # few steps, of few texts
+        (60, 0.3, False),  # hardly anything is known
     ],
 )
-def test_what_goes_on_takes_a_third_of_the_steps_where_it_knows_a_good_part_of_much_text(
-    base: BaseModel, steps: int, known_share: float, goes_on: bool, taken: int
+def test_going_on_is_for_where_a_good_part_of_much_text_is_known(
+    base: BaseModel, steps: int, known_share: float, gains: bool
 ) -> None:
     settings = replace(SETTINGS, min_steps=steps, max_steps=steps)
+    split = job_of(base, CANARIES[0]).split
+    known = math.ceil(known_share * num_tokens(split.train))
+    assert settings.gains_by_going_on(replace(split, num_known_tokens=known)) is gains
+
+
+def test_what_goes_on_takes_a_third_of_the_steps(base: BaseModel) -> None:
+    settings = replace(SETTINGS, min_steps=37, max_steps=37)
     job = job_of(base, CANARIES[0])
-    known = math.ceil(known_share * num_tokens(job.split.train))
-    learner = Learner(base, replace(job, split=replace(job.split, num_known_tokens=known), goes_on=goes_on), settings)
-    assert learner.max_steps == taken
+    learners = [Learner(base, replace(job, goes_on=goes_on), settings) for goes_on in (False, True)]
+    assert [learner.max_steps for learner in learners] == [37, 12]
 
 
 @pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
