@@ -9,6 +9,7 @@ from app.api.schemas import Body, Out, Text
 from app.api.speaking_schemas import Answered, OnlyAt, Wish, at_odds
 
 MAX_MESSAGES = 2048
+MAX_PARTS = 2048  # of one message
 
 Role = Literal["system", "developer", "user", "assistant"]
 
@@ -24,7 +25,7 @@ class Message(Body):
     """One turn of a conversation. An answer's message can be sent back as it came."""
 
     role: Role = Field(description="developer is another word for system.")
-    content: Text | Annotated[list[TextPart], Field(min_length=1)] = Field(
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS, fail_fast=True)] = Field(
         description="A text, or parts of type text, which are put together with nothing between them."
     )
     name: Annotated[Any, OnlyAt()] = None
@@ -38,6 +39,8 @@ class Message(Body):
     @classmethod
     def _of_text_alone(cls, content: Any) -> Any:
         parts = content if isinstance(content, list) else []
+        if len(parts) > MAX_PARTS:
+            raise ValueError(f"content may have at most {MAX_PARTS} parts, and here it has {len(parts)}")
         if any(isinstance(part, dict) and part.get("type") != "text" for part in parts):
             raise ValueError("content may be a text or a list of parts of type text; other parts are not offered here")
         return content
@@ -51,7 +54,7 @@ class Message(Body):
 class ChatRequest(Wish):
     """A conversation whose next turn is the answer, in the base model's voice or in the caller's own."""
 
-    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
         default=None, ge=1, description="At most so many new tokens; as many as fit if not given."
     )

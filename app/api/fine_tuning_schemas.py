@@ -22,6 +22,13 @@ def _only(at: tuple[Any, ...], sentence: str) -> BeforeValidator:
     return BeforeValidator(look)
 
 
+def _not_too_many(metadata: Any) -> Any:
+    """Before each of them is looked at: pydantic counts them afterwards."""
+    if isinstance(metadata, dict) and len(metadata) > MAX_METADATA:
+        raise ValueError(f"at most {MAX_METADATA} entries, and there are {len(metadata)}")
+    return metadata
+
+
 Auto = Annotated[
     Literal["auto"], _only(("auto",), 'the recipe chooses this from the writing itself; leave it out, or say "auto"')
 ]
@@ -38,7 +45,7 @@ Supervised = Annotated[
 ]
 MetadataKey = Annotated[str, StringConstraints(max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), BeforeValidator(_not_too_many)]
 Suffix = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_SUFFIX_CHARS, pattern=SOMETHING, strip_whitespace=True)
 ]

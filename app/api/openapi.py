@@ -27,7 +27,7 @@ _ERRORS = {
     "403": "The key may not do that; the message says which scope it needs",
     "404": "No such thing, or not yours",
     "409": "It contradicts what is there: the voice is not trained, the run has ended …",
-    "413": "The body is too large",
+    "413": "The body is too large, or holds too many values",
     "429": "Too many requests of this key; Retry-After says when to come back",
     "503": "Too busy; Retry-After says when to come back",
     "500": "A fault on this side",

@@ -3,7 +3,7 @@ and a field nobody knows is refused rather than ignored. Times are whole UTC sec
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from storage.text_intake import MAX_CHARS, MAX_PROMPT_CHARS, MAX_TITLE_CHARS, MIN_CHARS
 from storage.voices import MAX_NAME_CHARS
@@ -31,6 +31,16 @@ class Body(BaseModel):
     """A JSON request body."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_unknown_field_is_enough(cls, sent: Any) -> Any:
+        """Only the first is told, and a fault for each of thousands would take seconds."""
+        known = cls.model_fields
+        if not isinstance(sent, dict) or len(sent) <= len(known):
+            return sent
+        first = next(name for name in sent if name not in known)
+        return {name: value for name, value in sent.items() if name in known or name == first}
 
 
 class Query(BaseModel):

@@ -78,7 +78,7 @@ class Wish(Body):
         "the logarithms of probabilities. A strength between or beyond counts as two generations. Not in OpenAI's API.",
     )
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=MAX_STOPS, fail_fast=True)] | None = None
     user: str | None = Field(default=None, description="Accepted and not used.")
     n: int | None = Field(
         default=None,

@@ -116,6 +116,7 @@ def speak(
         held.enter_context(services().generations.several(caller().user_id, _num_rows(wish)))
         base = services().base
         prompt = read_prompt(base)
+        _refuse_what_does_not_fit(base, len(prompt), kind.prompt_param)
         most = _most_tokens(base, len(prompt), wish, max_tokens)
         refuse_beyond_the_day(services().storage.database, services().meter, caller().user_id)
         held.enter_context(tokens_for(services().token_limit, caller().user_id, most, g.tally))
@@ -147,6 +148,12 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
             f"and the prompt has at least {at_least} tokens. Shorten the prompt."
         )
         raise refused(message, param=param, code="context_length_exceeded")
+
+
+def _refuse_what_does_not_fit(base: BaseModel, num_tokens: int, param: str) -> None:
+    """Before it is weighed against the account's tokens; what a voice's prefix takes too is the engine's to say."""
+    if num_tokens >= base.context_length:
+        raise prompt_too_long(PromptTooLong(base.context_length - 1, num_tokens), param)
 
 
 def _tell(tally: Tally, text: TextStream) -> None:

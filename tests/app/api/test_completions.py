@@ -210,6 +210,14 @@ def test_a_prompt_that_can_not_fit_is_refused_before_it_is_tokenised(
     assert tokenised == ["My day"]
 
 
+def test_token_ids_that_can_not_fit_are_refused_for_that_though_no_minute_holds_so_many(api: Api, ann: Person) -> None:
+    for num_tokens in (api.base.context_length, 250_000):
+        error = api.complete(ann, api.base.name, prompt=[1] * num_tokens).json["error"]  # type: ignore[arg-type]
+        assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+        assert f"has {num_tokens}" in error["message"]
+    assert api.complete(ann, api.base.name, prompt=[1] * 8, max_tokens=1).status_code == 200  # type: ignore[arg-type]
+
+
 def test_a_full_engine_is_503_with_retry_after(narrow: Api, ann: Person) -> None:
     connections = [begin(narrow, ann, stream=True) for _ in range(2)]
     assert eventually(lambda: narrow.engine.figures().running + narrow.engine.figures().waiting == 2)

@@ -1,12 +1,20 @@
 """Every refusal has OpenAI's shape, a request id, and says what to do."""
 
 import re
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
 from apiflask import APIFlask
+from pydantic import ValidationError
 
+from app.api.chat_schemas import MAX_PARTS, ChatRequest
+from app.api.completion_schemas import CompletionRequest
 from app.api.factory import build
+from app.api.fine_tuning_schemas import NewJob
+from app.api.json_numbers import MOST_VALUES
+from app.api.schemas import Body
 from app.api.services import Services
 from app.config import AppConfig
 from tests.app.api.people import Api, Person, publish, publish_random
@@ -56,6 +64,72 @@ def test_a_body_that_is_too_large(api: Api, ann: Person) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b"null", b'"text"', b"NaN"])
 def test_a_body_that_is_no_json_object(api: Api, ann: Person, body: bytes) -> None:
     error_of(api.call(ann, "POST", "/v1/completions", data=body, content_type="application/json"), 400)
+
+
+def completion(ids: str, encoding: str = "utf-8") -> bytes:
+    return f'{{"prompt": [{ids}]}}'.encode(encoding)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        completion("1," * MOST_VALUES + "1"),
+        completion("1," * MOST_VALUES + "1", "utf-16"),
+        completion("[]," * MOST_VALUES + "[]"),
+        completion('"\\"∀",' * (MOST_VALUES // 2) + "{}, " * MOST_VALUES),
+        b"[" * (MOST_VALUES + 1),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/voices"])
+def test_a_body_of_too_many_values_is_refused_before_its_fields_are_looked_at(
+    api_with: Callable[[AppConfig], Api], ann: Person, path: str, body: bytes
+) -> None:
+    answer = api_with(AppConfig()).call(ann, "POST", path, data=body, content_type="application/json")
+    error = error_of(answer, 413)
+    assert error["code"] == "request_too_large"
+    assert f"at most {MOST_VALUES} values" in error["message"]
+
+
+def test_what_stands_in_a_text_is_no_value(api: Api, ann: Person) -> None:
+    text = ',[{"' * MOST_VALUES
+    answer = api.complete(ann, api.base.name, prompt=text[: 1 << 19])
+    assert error_of(answer, 400)["code"] == "context_length_exceeded"
+    assert api.complete(ann, api.base.name, prompt="My day", user=text[: 1 << 19]).status_code == 200
+
+
+def test_a_training_file_may_hold_as_many_values_as_it_has_room_for(api: Api, ann: Person) -> None:
+    form = {"purpose": "fine-tune", "file": (BytesIO(b"," * (MOST_VALUES + 1)), "mine.jsonl")}
+    assert error_of(api.call(ann, "POST", "/v1/files", data=form), 400)["code"] == "invalid_training_file"
+
+
+MANY = 1000
+PART = {"type": "text", "text": "Hi"}
+TURN = {"role": "user", "content": "Hi"}
+MADE_UP = {f"made up {number}": "x" for number in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields", "param"),
+    [
+        (CompletionRequest, {"prompt": [-1] * MANY}, "prompt"),
+        (CompletionRequest, {"prompt": [[-1]] * MANY}, "prompt"),
+        (CompletionRequest, {"prompt": [None] * MANY}, "prompt"),
+        (CompletionRequest, {"prompt": "Hi", **MADE_UP}, "made up 0"),
+        (CompletionRequest, {"prompt": "Hi", "stop": [1] * MANY}, "stop"),
+        (ChatRequest, {"messages": [TURN | {"role": "x"}] * MANY}, "messages"),
+        (ChatRequest, {"messages": [TURN | MADE_UP]}, "messages"),
+        (ChatRequest, {"messages": [TURN | {"content": [PART | {"text": 1}] * MANY}]}, "messages"),
+        (ChatRequest, {"messages": [TURN | {"content": [PART] * (MAX_PARTS + 1)}]}, "messages"),
+        (NewJob, {"training_file": "file-1", "metadata": dict.fromkeys(MADE_UP, 1)}, "metadata"),
+    ],
+)
+def test_of_a_thousand_faults_one_is_told_of_each_form_of_the_field(
+    schema: type[Body], fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(ValidationError) as found:
+        schema.model_validate({"model": "x", **fields})
+    assert {fault["loc"][0] for fault in found.value.errors()} == {param}
+    assert found.value.error_count() <= 4
 
 
 @pytest.mark.parametrize(
