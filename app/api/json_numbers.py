@@ -24,7 +24,10 @@ class JsonNumbers(DefaultJSONProvider):
         """What a body says. Raises ValueError for what is no JSON, and ApiError for more than MOST_VALUES."""
         text = s if isinstance(s, str) else s.decode(json.detect_encoding(s), "surrogatepass")
         _refuse_too_many_values(text)
-        return super().loads(text, parse_float=_number, parse_constant=_refuse, **kwargs)
+        try:
+            return super().loads(text, parse_float=_number, parse_constant=_refuse, **kwargs)
+        except RecursionError as deep:
+            raise ValueError("nested too deeply") from deep
 
 
 def _refuse_too_many_values(text: str) -> None:
