@@ -8,7 +8,7 @@ import math
 from http import HTTPStatus
 
 from apiflask import APIFlask, HTTPError
-from flask import Response, jsonify, request
+from flask import Response, has_request_context, jsonify, request
 from flask_limiter import RateLimitExceeded
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
@@ -213,6 +213,8 @@ def _busy(message: str, code: str, retry_after_s: float = 1.0) -> ApiError:
 
 
 def _innermost() -> str:
+    if not has_request_context():  # a stream's, whose request is over
+        return "thing"
     for argument, name in _NAMES.items():
         if argument in (request.view_args or {}):
             return name

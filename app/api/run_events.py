@@ -1,9 +1,15 @@
 """A training's events as the API shows them, in a list or as they come."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.api import schemas
+from app.api.errors import missing
 from storage import models, tuning_runs
+from storage.errors import NotFound
 from storage.models import ENDED_STATES
 from storage.store import Storage
 
@@ -28,7 +34,8 @@ def event_fields(event: models.TuningEvent) -> dict[str, Any]:
 
 
 class RunEvents:
-    """The events of one run after a given one, read again and again. Raises NotFound at once for a foreign run."""
+    """The events of one run after a given one, read again and again. Raises ApiError at once for a foreign run, and
+    later once the run is deleted with its voice."""
 
     def __init__(self, storage: Storage, user_id: str, run_id: str, after: int) -> None:
         self._storage = storage
@@ -44,7 +51,7 @@ class RunEvents:
 
     def new_events(self) -> list[tuple[str, str]]:
         """(id, JSON) of those that came since the last call."""
-        with self._storage.database.reading() as session:
+        with self._reading() as session:
             found = tuning_runs.list_events(session, self._user_id, self._run_id, after=self._after, limit=BATCH)
             fresh = [(str(event.id), shown_event(event).model_dump_json()) for event in found]
         if fresh:
@@ -52,5 +59,13 @@ class RunEvents:
         return fresh
 
     def _require_run(self) -> models.TuningRun:
-        with self._storage.database.reading() as session:
+        with self._reading() as session:
             return tuning_runs.get_run(session, self._user_id, self._run_id)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        try:
+            with self._storage.database.reading() as session:
+                yield session
+        except NotFound as gone:  # perhaps long after the request, whose address would say what is missing
+            raise missing("run") from gone

@@ -10,6 +10,7 @@ from celery import Celery
 
 from app.api import server_sent_events
 from storage import maintenance, outbox
+from storage.errors import NotFound
 from tests.app.api.people import Api, Person, publish_random, write_samples
 from tests.app.api.test_errors import error_of
 from tests.servers import ValkeyServer
@@ -149,3 +150,26 @@ def test_events_are_streamed_as_they_come_until_the_run_ends(
     with httpx.stream("GET", url, headers=ann.headers | {"Last-Event-ID": ids[0]}, timeout=10) as answer:
         again = [line.removeprefix("id: ") for line in answer.iter_lines() if line.startswith("id: ")]
     assert again == ids[1:]
+
+
+def test_a_voice_that_is_deleted_ends_the_stream_of_its_training_in_words(
+    api: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_sent_events, "POLL_S", 0.02)
+    monkeypatch.setattr(server_sent_events, "PING_S", 0.1)
+    write_samples(api.storage, ann)
+    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
+    url = f"{api.url}/v1/tuning_runs/{run['id']}/events?stream=true"
+    lines: list[str] = []
+    with httpx.stream("GET", url, headers=ann.headers, timeout=10) as answer:
+        for line in filter(None, answer.iter_lines()):
+            if line == ": ping" and line not in lines:
+                assert api.call(ann, "DELETE", f"/v1/voices/{ann.voice_id}").status_code == 200
+            lines.append(line)
+    assert ": ping" in lines
+    assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "run_not_found"
+
+
+def test_nothing_that_is_missing_once_a_request_is_over_is_a_fault_of_ours() -> None:
+    told = json.loads(server_sent_events.error_event(NotFound()).removeprefix("data: "))
+    assert told["error"]["code"] == "thing_not_found"
