@@ -302,7 +302,8 @@ class TuningRunList(Out):
 
 
 class EventQuery(Query):
-    """Which events: those after this id. With stream=true they come as they happen, as server-sent events."""
+    """Which events: those after this id. With stream=true they come as they happen, as server-sent events, and after
+    that of the header Last-Event-ID where it is the later one."""
 
     after: int = Field(default=0, ge=0, le=2**53)
     limit: int = Field(default=100, ge=1, le=1000)

@@ -75,7 +75,7 @@ def list_events(run_id: str, query: schemas.EventQuery) -> schemas.TuningEventLi
     """List what happened in a training, or follow it as server-sent events (stream=true)."""
     user_id = caller().user_id
     if query.stream:
-        after = query.after or _last_event_id()
+        after = max(query.after, _last_event_id())  # a browser that comes back asks at the same URL
         return _followed(RunEvents(services().storage, user_id, run_id, after), user_id)
     with services().storage.database.reading() as session:
         found = tuning_runs.list_events(session, user_id, run_id, after=query.after, limit=query.limit + 1)
