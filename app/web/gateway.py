@@ -66,7 +66,9 @@ def relay(path: str) -> ResponseReturnValue:
 
 def forward(method: str, url: str, headers: dict[str, str], content: bytes | None = None) -> Response:
     """Send to the API role and stream its answer. 503 when it is not there or too many wait, 502 when it breaks off.
-    Without `content` the present request's own is sent, which is read once there is a place for it."""
+    Without `content` the present request's own is sent. It is read before a place is taken: a caller who sends half of
+    it keeps nobody from the API."""
+    content = request.get_data(cache=False) if content is None else content
     relays = cast(Relays, current_app.extensions["gateway"])
     if not relays.places.acquire(blocking=False):
         return refusal(
@@ -74,7 +76,6 @@ def forward(method: str, url: str, headers: dict[str, str], content: bytes | Non
         )
     with ExitStack() as held:
         held.callback(relays.places.release)
-        content = request.get_data(cache=False) if content is None else content
         call = held.enter_context(relays.hang_ups.watching(request.environ))
         answer = send(relays.client, call, method, url, headers, content)
         if isinstance(answer, Response):

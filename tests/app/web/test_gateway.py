@@ -158,6 +158,22 @@ def test_beyond_the_most_relays_at_once_callers_are_sent_away_and_pages_are_not(
         assert again == 418
 
 
+def test_whoever_sends_half_a_request_holds_no_place(
+    storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "WEB_RELAYS", 1)
+    reading = threading.Event()
+    app = create_app(AppConfig(api_url=upstream.url), storage)
+    app.before_request(reading.set)
+    with listening(app) as url:
+        address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        with socket.create_connection(address) as caller:
+            caller.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: idiolect\r\nContent-Length: 100\r\n\r\n{")
+            assert reading.wait(PATIENCE_S)
+            for _ in range(20):  # the other may not have come as far as where places are taken
+                assert httpx.get(f"{url}/v1/models").status_code == 418
+
+
 def test_places_come_back_whatever_came_of_the_request(
     storage: Storage, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
