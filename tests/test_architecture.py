@@ -21,7 +21,7 @@ WEB = ("flask", "werkzeug", "apiflask", "flask_wtf", "flask_limiter", "gunicorn"
 DATA = ("sqlalchemy", "redis", "celery", "alembic")
 PICKLES = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib")
 TORCHLESS_ROOMS = ("app.web", "app.admin", "app.embedded", "app.demo", "app.auth", "app.config", "app.errors")
-TORCHLESS_ROOMS += ("app.seats", "app.callers", "app.intake", "app.memory_request", "app.pieces")
+TORCHLESS_ROOMS += ("app.seats", "app.callers", "app.connections", "app.intake", "app.memory_request", "app.pieces")
 TORCHLESS_TUNING = ("tuning.celery_app", "tuning.config", "tuning.errors")
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base"}
 # The Celery child alone loads torch when its first task runs, so that the parent stays small and may fork.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the master, which reads these settings, forks: it must not 
 
 CANNOT_START = 2
 
-worker_class = "gthread"
+worker_class = "app.connections.Worker"
 workers = 1
 threads = API_THREADS
 timeout = 900  # a large model may take minutes to load, and a worker that loads gives no sign of life

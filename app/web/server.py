@@ -12,7 +12,7 @@ from app.errors import AppError
 
 CANNOT_START = 2
 
-worker_class = "gthread"
+worker_class = "app.connections.Worker"
 workers = WEB_PROCESSES
 threads = WEB_THREADS
 control_socket_disable = True
