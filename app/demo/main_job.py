@@ -84,7 +84,7 @@ class MainJob:
             time.sleep(POLL_S)
 
     def _compare(self, caller: ApiCaller, voice: str, run: dict[str, Any], prompt: str) -> None:
-        say(_verdict(run))
+        say(verdict_of(run))
         say()
         say(f"The same prompt, sampled the same way: “{prompt}”")
         say()
@@ -103,13 +103,16 @@ def _succeeded(run: dict[str, Any]) -> dict[str, Any]:
     raise DemoFailed(f"the training did not end well: {why}")
 
 
-def _verdict(run: dict[str, Any]) -> str:
+def verdict_of(run: dict[str, Any]) -> str:
+    """What came of a training that ended well, in a sentence."""
     figures = run["figures"]
     base, voice = figures["base_bits_per_char"], figures["voice_bits_per_char"]
     if run["published"]:
         gain = f"{base:.3f} → {voice:.3f} bits per character, {figures['reduction_pct']:.1f} % less"
         return f"Published. On writing it never saw: {gain}."
     why = figures.get("reason") or "it did not beat the base model on writing it never saw"
+    if base is None or voice is None:
+        return f"Not published: {why}"
     return f"Not published: {why} (base model {base:.3f}, voice {voice:.3f} bits per character)."
 
 
