@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from app.seats import HouseFull, NoSeat
 from app.web import gateway
 from app.web.formats import size
+from app.web.forms import SentFromElsewhere, SourceUnknown
 from app.web.session import app_config
 from app.web.words import gettext, marked, told
 from storage.errors import Conflict, KeyErased, LimitReached, NoPublishedVersion, NotFound
@@ -38,6 +39,21 @@ STALE = Message(
     marked("This form has gone stale"),
     marked("You signed in or out since you opened it. Reload the page, then send it once more."),
 )
+SOURCE_UNKNOWN = Message(
+    marked("It can't be seen where this form comes from"),
+    marked(
+        "Your browser, an extension of it or a proxy on the way leaves out the Referer, by which a form from here is "
+        "told from a stranger's. Allow it for this site, reload the page, then send the form once more. Nothing was "
+        "saved."
+    ),
+)
+FROM_ELSEWHERE = Message(
+    marked("This form was sent from another address"),
+    marked(
+        "Open %(address)s and send it from there; nothing was saved. If that is where you are, tell whoever runs this "
+        "platform: IDIOLECT_PUBLIC_URL has to be the address in your browser (docs/deployment.md)."
+    ),
+)
 TOO_MANY_VIEWS = Message(
     marked("This training is on too many pages at once"),
     marked("Close another tab that shows one; a page that waits looks again."),
@@ -61,6 +77,8 @@ def install(app: Flask) -> None:
     """Register the pages."""
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(CSRFError, stale_form)
+    app.register_error_handler(SourceUnknown, lambda _: unsent(SOURCE_UNKNOWN.said()))
+    app.register_error_handler(SentFromElsewhere, from_elsewhere)
     app.register_error_handler(NotFound, missing)
     app.register_error_handler(KeyErased, missing)
     app.register_error_handler(Conflict, conflict)
@@ -95,8 +113,19 @@ def _most_at_once() -> str:
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
-    """A form without a good token. What was typed is shown, so that it can be copied."""
-    return answer(STALE.said(), 400, typed=request.form.get("text") or request.form.get("prompt") or "")
+    """A form without a good token."""
+    return unsent(STALE.said())
+
+
+def from_elsewhere(error: SentFromElsewhere) -> ResponseReturnValue:
+    """A form that was sent from a page of another address, and which is the right one."""
+    sentence = gettext(FROM_ELSEWHERE.sentence, address=error.address)
+    return unsent(Message(gettext(FROM_ELSEWHERE.title), sentence))
+
+
+def unsent(message: Message) -> ResponseReturnValue:
+    """A form that was not taken. What was typed is shown, so that it can be copied."""
+    return answer(message, 400, typed=request.form.get("text") or request.form.get("prompt") or "")
 
 
 def missing(error: Exception) -> ResponseReturnValue:

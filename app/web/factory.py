@@ -6,7 +6,6 @@
 import sys
 
 from flask import Flask, jsonify
-from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app.admin.blueprint import admin
@@ -20,6 +19,7 @@ from app.web import (
     belongings,
     errors,
     formats,
+    forms,
     gateway,
     guests,
     headers,
@@ -110,7 +110,7 @@ def build(config: AppConfig, post: PostConfig, storage: Storage) -> Flask:
     app.extensions["app_config"] = config
     app.extensions["post_config"] = post
     words.install(app, config.translations)
-    csrf = CSRFProtect(app)
+    csrf = forms.FormGuard(app, config.public_url)
     csrf.exempt(gateway.relay)  # carries a bearer key and no cookie
     intake.install(app, csrf)
     belongings.install(app, csrf)
