@@ -1,16 +1,19 @@
 """How often one may try a password. Counted in Redis where there is one, in this process while it does not answer.
 
-Only failed tries are counted: against an address and e-mail together, so that nobody locks out a person elsewhere, and
-against the address alone, so that nobody tries one password on everyone. Behind a reverse proxy every request comes
-from the proxy's address unless IDIOLECT_TRUSTED_PROXIES says how many there are.
+A try is counted before the password is looked at, so that many at once are no more than one after the other, and given
+back unless it failed. What stays counted are wrong tries: against an address and e-mail together, so that nobody locks
+out a person elsewhere, and against the address alone, so that nobody tries one password on everyone. Behind a reverse
+proxy every request comes from the proxy's address unless IDIOLECT_TRUSTED_PROXIES says how many there are.
 """
 
 import hashlib
+from contextlib import suppress
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from werkzeug.exceptions import TooManyRequests
 
 from app.web.session import app_config, find_me
 
@@ -58,22 +61,32 @@ def install(app: Flask) -> None:
         key_prefix="web",
         headers_enabled=True,  # Retry-After
     )
-    for endpoint, rate, key, counted in (
-        ("identity.leave", SIGN_INS_ELSEWHERE, address, None),
-        ("identity.come_back", SIGN_INS_ELSEWHERE, address, None),
-        ("accounts.sign_in", FAILED_SIGN_INS, address_and_email, is_failure),
-        ("accounts.sign_in", FAILED_FROM_ADDRESS, address, is_failure),
-        ("accounts.set_up", FAILED_SIGN_INS, address, is_failure),
-        ("accounts.sign_up", SIGN_UPS, address, None),
-        ("guests.come_in", VISITS, address, None),
-        ("guests.keep", SIGN_UPS, address, None),
-        ("access.change_password", CHANGES, person, None),
-        ("passwords.forgotten", LINKS_ASKED_FOR, address, None),
-        ("passwords.choose", FAILED_SIGN_INS, address, is_failure),
+    forgiving: set[str] = set()
+    for endpoint, rate, key, failures_only in (
+        ("identity.leave", SIGN_INS_ELSEWHERE, address, False),
+        ("identity.come_back", SIGN_INS_ELSEWHERE, address, False),
+        ("accounts.sign_in", FAILED_SIGN_INS, address_and_email, True),
+        ("accounts.sign_in", FAILED_FROM_ADDRESS, address, True),
+        ("accounts.set_up", FAILED_SIGN_INS, address, True),
+        ("accounts.sign_up", SIGN_UPS, address, False),
+        ("guests.come_in", VISITS, address, False),
+        ("guests.keep", SIGN_UPS, address, False),
+        ("access.change_password", CHANGES, person, False),
+        ("passwords.forgotten", LINKS_ASKED_FOR, address, False),
+        ("passwords.choose", FAILED_SIGN_INS, address, True),
     ):
         methods = ["GET"] if endpoint.startswith("identity.") else ["POST"]
-        limited = limiter.limit(rate, key_func=key, methods=methods, deduct_when=counted)
+        limited = limiter.limit(rate, key_func=key, methods=methods)
         app.view_functions[endpoint] = limited(app.view_functions[endpoint])
+        if failures_only:
+            forgiving.add(endpoint)
+
+    def settle(response: Response) -> Response:
+        if request.endpoint in forgiving and not is_failure(response):
+            give_back(limiter)
+        return response
+
+    app.after_request(settle)
 
 
 def app_config_url(app: Flask) -> str:
@@ -84,5 +97,14 @@ def app_config_url(app: Flask) -> str:
 
 
 def is_failure(response: Response) -> bool:
-    """Whether this try was a wrong one."""
-    return response.status_code >= 400
+    """Whether a wrong try was made: not where it was right, nor where it was refused unseen."""
+    return response.status_code >= 400 and response.status_code != TooManyRequests.code
+
+
+def give_back(limiter: Limiter) -> None:
+    """Uncount the try of this request wherever it was counted."""
+    counters = limiter.limiter.storage
+    for counted in limiter.current_limits:
+        with suppress(counters.base_exceptions):  # Redis went away meanwhile, and the counts with it
+            if counters.get(counted.key) > 0:  # else its time is over already
+                counters.incr(counted.key, counted.limit.get_expiry(), amount=-1)

@@ -1,6 +1,8 @@
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -14,6 +16,7 @@ from storage.redis_cache import RedisCache
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person, join
 from tests.app.web.training import publish
+from tests.servers import Valkey
 
 
 def sign_up(browser: Browser, email: str = "ada@example.org", password: str = PASSWORD):  # type: ignore[no-untyped-def]
@@ -215,6 +218,66 @@ def test_good_sign_ins_are_not_counted(strict: Flask, storage: Storage) -> None:
     for _ in range(3):
         done = Browser.of(strict).post("/signin", {"email": ada.user.email, "password": PASSWORD})
         assert done.status_code == 302
+
+
+def at_once(app: Flask, forms: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The answers to sign-ins all of which are there before the first password has been looked at."""
+    browsers = [Browser.of(app) for _ in forms]
+    tokens = [browser.token() for browser in browsers]
+    looked_at = users.verify_password
+
+    def slow(*given: Any) -> Any:
+        time.sleep(0.5)
+        return looked_at(*given)
+
+    monkeypatch.setattr(users, "verify_password", slow)
+
+    def send(browser: Browser, token: str, form: dict[str, str]) -> int:
+        return browser.client.post("/signin", data={"csrf_token": token, **form}).status_code
+
+    with ThreadPoolExecutor(len(forms)) as all_of_them:
+        done = list(all_of_them.map(send, browsers, tokens, forms))
+    monkeypatch.undo()
+    return done
+
+
+@pytest.fixture(params=["in memory", "in redis"])
+def counters(request: pytest.FixtureRequest, valkey: Valkey) -> str:
+    """Where the tries are counted."""
+    valkey.cache.flush()
+    return "" if request.param == "in memory" else valkey.cache_url
+
+
+def test_tries_at_once_are_no_more_than_one_after_the_other(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, counters: str
+) -> None:
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "3 per 5 minutes")
+    app = create_app(AppConfig(rate_limit_url=counters), storage)
+    done = at_once(app, [{"email": "ada@example.org", "password": "no"}] * 12, monkeypatch)
+    assert set(done) == {401, 429}
+    assert done.count(401) <= 3
+    assert failures(Browser.of(app), "ada@example.org", 3)[-1] == 429
+
+
+def test_tries_for_many_people_at_once_are_no_more_either(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, counters: str
+) -> None:
+    monkeypatch.setattr(throttle, "FAILED_FROM_ADDRESS", "3 per 5 minutes")
+    app = create_app(AppConfig(rate_limit_url=counters), storage)
+    forms = [{"email": f"person{number}@example.org", "password": "no"} for number in range(12)]
+    assert at_once(app, forms, monkeypatch).count(401) <= 3
+
+
+def test_good_sign_ins_at_once_leave_nothing_counted(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, counters: str
+) -> None:
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "2 per 5 minutes")
+    monkeypatch.setattr(throttle, "FAILED_FROM_ADDRESS", "3 per 5 minutes")
+    app = create_app(AppConfig(rate_limit_url=counters), storage)
+    good = {"email": join(app, storage, "ada@example.org").user.email, "password": PASSWORD}
+    assert set(at_once(app, [good] * 8, monkeypatch)) == {302, 429}
+    assert failures(Browser.of(app), good["email"], 3) == [401, 401, 429]
+    assert failures(Browser.of(app), "bob@example.org", 2) == [401, 429]  # those refused above took none of the three
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock"])
