@@ -4,6 +4,7 @@ Where programs read (under /v1, and under /write, where the writing page's scrip
 error shape.
 """
 
+import math
 from dataclasses import dataclass
 
 from flask import Flask, Response, make_response, render_template, request
@@ -12,8 +13,8 @@ from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from app.seats import HouseFull, NoSeat
-from app.web import gateway
-from app.web.formats import size
+from app.web import gateway, throttle
+from app.web.formats import MINUTE_S, duration, size
 from app.web.forms import SentFromElsewhere, SourceUnknown
 from app.web.session import app_config
 from app.web.words import gettext, marked, told
@@ -68,7 +69,6 @@ MESSAGES = {
     403: Message(marked("That is not allowed"), marked("If you think it should be, ask an administrator.")),
     404: NOT_FOUND,
     405: Message(marked("That address takes no such request"), marked("Go to the start page and try from there.")),
-    429: Message(marked("That was too often"), marked("Wait five minutes, then try again. Nothing is lost.")),
     500: Message(marked("Something broke on our side"), marked("Try once more; nothing you saved is lost.")),
 }
 
@@ -96,6 +96,8 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     message = MESSAGES.get(status, MESSAGES[400]).said()
     if status == 413:
         message = Message(gettext("That was too much at once"), _most_at_once())
+    if status == 429:
+        message = Message(gettext("That was too often"), _wait())
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     response = answer(message, status)
     response.headers.update(kept)
@@ -110,6 +112,13 @@ def _most_at_once() -> str:
         "One request may hold %(size)s of typed text. Add it in smaller lots.",
         size=size(most_text or app_config().max_body_bytes),
     )
+
+
+def _wait() -> str:
+    seconds = throttle.wait_s()
+    if seconds > MINUTE_S:
+        seconds = math.ceil(seconds / MINUTE_S) * MINUTE_S  # rather too long than too short
+    return gettext("Wait %(time)s, then try again. Nothing is lost.", time=duration(seconds))
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:

@@ -7,9 +7,10 @@ proxy every request comes from the proxy's address unless IDIOLECT_TRUSTED_PROXI
 """
 
 import hashlib
+import time
 from contextlib import suppress
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -25,6 +26,7 @@ CHANGES = "8 per 5 minutes"
 LINKS_ASKED_FOR = "20 per hour"
 SIGN_INS_ELSEWHERE = "60 per 5 minutes"
 REDIS_TIMEOUT_S = 0.25
+A_WHILE_S = 60
 
 
 def address() -> str:
@@ -61,6 +63,7 @@ def install(app: Flask) -> None:
         key_prefix="web",
         headers_enabled=True,  # Retry-After
     )
+    app.extensions["throttle"] = limiter
     forgiving: set[str] = set()
     for endpoint, rate, key, failures_only in (
         ("identity.leave", SIGN_INS_ELSEWHERE, address, False),
@@ -87,6 +90,17 @@ def install(app: Flask) -> None:
         return response
 
     app.after_request(settle)
+
+
+def wait_s() -> int:
+    """How long until what was refused in this request is taken again; what Retry-After says, in seconds."""
+    limiter = current_app.extensions["throttle"]
+    limit = limiter.current_limit
+    if limit is None:  # refused by something else
+        return A_WHILE_S
+    with suppress(limiter.limiter.storage.base_exceptions):
+        return max(1, int(limit.reset_at - time.time()))
+    return int(limit.limit.get_expiry())
 
 
 def app_config_url(app: Flask) -> str:

@@ -188,6 +188,17 @@ def test_one_address_that_fails_for_many_people_is_slowed_down_for_all(
     assert tries == [401, 401, 401, 429]
 
 
+def test_who_came_too_often_is_told_how_long_to_wait(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "VISITS", "1 per hour")
+    monkeypatch.setattr(throttle, "FAILED_SIGN_INS", "1 per 5 minutes")
+    app = create_app(AppConfig(), storage)
+    for path, most_s, said in (("/guest", 3600, "1 h"), ("/signin", 300, "5 min")):
+        pages = [Browser.of(app).post(path, {"email": "ada@example.org", "password": "no"}) for _ in range(2)]
+        assert pages[1].status_code == 429
+        assert most_s - 5 <= int(pages[1].headers["Retry-After"]) <= most_s
+        assert f"Wait {said}, then try again" in pages[1].text
+
+
 def failures_from(app: Flask, forwarded_for: str, count: int) -> list[int]:
     browser = Browser.of(app)
     form, headers = {"email": "ada@example.org", "password": "no"}, {"X-Forwarded-For": forwarded_for}
