@@ -307,7 +307,9 @@ def setup_link(storage: Storage) -> str:
 
 def test_the_first_administrators_link_works_once(browser: Browser, storage: Storage) -> None:
     link = setup_link(storage)
-    assert "first administrator" in browser.get(link).text
+    page = browser.get(link).text
+    assert "first administrator" in page
+    assert "can open a sample with a reason" in page  # it is an owner's account
     done = browser.post(link, {"email": "root@example.org", "password": PASSWORD})
     assert done.location == "/admin/"
     assert browser.get("/admin/").status_code == 200
