@@ -1,5 +1,6 @@
-"""Everything that is kept of a person, in the form of storage.export_format: one file after the other, so that no more
-than one voice's text is in memory. Keys come by name, without their secrets; nothing of anybody else is touched.
+"""What a person gave and what was made of it, in the form of storage.export_format: one file after the other, so that
+no more than one voice's text is in memory. Keys come by name, without their secrets; nothing of anybody else is
+touched. Sessions, deliveries, quotas and the audit trail stay outside; the page that offers the export says so.
 
 Each part is read in a transaction of its own: what is deleted meanwhile is not in it.
 """

@@ -61,7 +61,7 @@ def show() -> ResponseReturnValue:
 
 @belongings.post("/export")
 def take_along() -> ResponseReturnValue:
-    """A copy of everything, packed while it is sent."""
+    """A copy of what an export holds, packed while it is sent."""
     held, bundle, user_id = ExitStack(), storage(), me().id
     try:
         held.enter_context(cast(Seats, current_app.extensions["exports"]).one(user_id))

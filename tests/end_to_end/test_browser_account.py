@@ -143,7 +143,7 @@ def test_everything_is_taken_along_brought_back_and_left_with_a_receipt(
         expect(page.get_by_role("status")).to_contain_text("3 samples are here now.")
         page.goto(f"{place.url}/account/data")
         with page.expect_download() as download:
-            page.get_by_role("button", name="Download everything").click()
+            page.get_by_role("button", name="Download the copy").click()
         assert re.fullmatch(r"idiolect-\d{4}-\d\d-\d\d\.zip", download.value.suggested_filename)
         assert download.value.path().stat().st_size > 1000
         page.get_by_role("link", name="Delete this account").click()

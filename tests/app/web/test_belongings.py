@@ -62,6 +62,14 @@ def test_everything_comes_along_in_one_archive_and_goes_back_in_elsewhere(ada: P
     assert sample_count(bob) == had
 
 
+def test_the_page_names_what_a_copy_leaves_out(ada: Person) -> None:
+    page = ada.browser.get("/account/data").text
+    assert "all that is kept of you" not in page
+    for shown_there in ("/account/access", "/account/notices", "/account/limits", "/account/readings"):
+        assert f'<a href="{shown_there}">' in page[page.index("Not in it") :], shown_there
+        assert ada.browser.get(shown_there).status_code == 200
+
+
 def test_that_a_copy_was_taken_is_recorded(ada: Person, storage: Storage) -> None:
     taken_along(ada)
     with storage.database.reading() as session:
