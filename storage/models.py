@@ -28,7 +28,7 @@ Role = Literal["writer", "admin"]
 ConsoleRole = Literal["auditor", "operator", "owner"]  # each may do what those before it may
 UserState = Literal["active", "suspended"]
 TrialChoice = Literal["version", "against", "neither"]
-DeliveryKind = Literal["password_reset", "password_changed", "run_ended"]
+DeliveryKind = Literal["password_reset", "password_link_made", "password_changed", "run_ended"]
 Channel = Literal["mail", "webhook"]
 
 

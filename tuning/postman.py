@@ -146,6 +146,18 @@ def _password_reset(storage: Storage, config: PostConfig, due: Due) -> Letter:
     return _letter(config, due, user, "Choose a new password", text)
 
 
+def _password_link_made(storage: Storage, config: PostConfig, due: Due) -> Letter:
+    with storage.database.reading() as session:
+        user = users.get_user(session, due.user_id)
+    text = (
+        "An administrator made a link with which another password can be chosen for your account; whoever uses it can "
+        "then sign in as you. It works once, within a day. If you asked for it, all is well. If not, change your "
+        "password, which ends the link, and ask whoever runs the platform. Who made it, and whether it was used, "
+        f"stands in your account:\n\n{config.public_url}/account/readings"
+    )
+    return _letter(config, due, user, "A password link was made for your account", text)
+
+
 def _password_changed(storage: Storage, config: PostConfig, due: Due) -> Letter:
     with storage.database.reading() as session:
         user = users.get_user(session, due.user_id)
@@ -167,6 +179,7 @@ def _letter(config: PostConfig, due: Due, user: User, subject: str, text: str) -
 
 LETTERS: dict[str, Callable[[Storage, PostConfig, Due], Letter]] = {
     "password_reset": _password_reset,
+    "password_link_made": _password_link_made,
     "password_changed": _password_changed,
     "run_ended": _run_ended,
 }

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from app.admin.gate import ROLES, SAYS, needs
 from app.web.limits import LABELS
-from app.web.session import app_config, me, storage
+from app.web.session import app_config, me, post_config, storage
 from app.web.words import gettext, marked, told
-from storage import api_keys, audit, overview, password_links, quotas, tuning_runs, usage, voices
+from storage import api_keys, audit, deliveries, overview, password_links, quotas, tuning_runs, usage, voices
 from storage import users as user_store
 from storage.errors import Conflict
 from storage.models import ConsoleRole, User, UserState
@@ -134,7 +134,8 @@ def set_state(user_id: str, wanted: UserState, action: str) -> None:
 @users.post("/<user_id>/password-link")
 @needs("owner")
 def make_password_link(user_id: str) -> ResponseReturnValue:
-    """A link with which a writer who has lost their password chooses another. It is on this page and nowhere else."""
+    """A link with which a writer who has lost their password chooses another. It is on this page and nowhere else; that
+    it was made is told to the writer."""
     with storage().database.session() as session:
         user = user_store.get_user(session, user_id)
         if user.role != "writer" or user.state != "active" or user.guest_until is not None:
@@ -142,6 +143,8 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
                 gettext("Only an active writer's password can be changed so: whoever holds the link is them.")
             )
         token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
+        if post_config().sends_mail:
+            deliveries.add(session, user_id, "password_link_made", "mail")
     link = app_config().public_url + url_for("passwords.choose", token=token)
     return render_template("admin/password_link.html", user=user, link=link)
 

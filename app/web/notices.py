@@ -15,6 +15,7 @@ notices.before_request(account_required)
 NEWEST = 5
 KINDS = {
     "password_reset": marked("A link to choose a password"),
+    "password_link_made": marked("That an administrator made a password link"),
     "password_changed": marked("That your password was changed"),
     "run_ended": marked("That a training has ended"),
 }

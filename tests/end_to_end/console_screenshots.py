@@ -86,6 +86,12 @@ def read(page: Page) -> None:
     page.get_by_role("button", name="Write it down and read").click()
 
 
+def make_link(page: Page) -> None:
+    """Make a link into the account whose page this is."""
+    page.get_by_role("button", name="Make a password link").click()
+    page.locator("#link").wait_for()
+
+
 def maintain(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
     """While maintenance is on, in the console and for whoever waits."""
     with storage.database.session() as session:
@@ -113,6 +119,9 @@ def deeds(album: Album, storage: Storage, chief: Person, anna: Person) -> None:
     album.take("console-read", f"{page_of}/reading", chief, read, LOOKS[:1] + LOOKS[3:])
     album.take("account-read", "/account", anna)
     album.take("account-readings", "/account/readings", anna)
+    album.take("console-password-link", page_of, chief, make_link, LOOKS[:1] + LOOKS[3:])
+    album.take("account-linked", "/account", anna)
+    album.take("account-readings-linked", "/account/readings", anna)
     album.take("account-limits", "/account/limits", anna)
     maintain(album, storage, chief, anna)
     roles(album, storage, chief, anna)

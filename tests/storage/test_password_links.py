@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from storage import api_keys, audit, identities, password_links, users, web_sessions
 from storage.errors import InvalidAccount, NotFound
 from storage.models import PasswordLink, User
+from storage.password_links import HandedLink
 from storage.store import Storage
 from tests import factories
 
@@ -58,7 +59,11 @@ def test_only_the_hash_is_kept_and_the_trail_names_who_made_it(storage: Storage)
     with storage.database.reading() as session:
         assert session.scalars(select(PasswordLink.token_hash)).all() == [web_sessions.hashed(token)]
         (made,) = audit.list_events(session, action="user.password_link_made")
-        assert (made.actor_id, made.subject_id, made.detail) == ("user-chief", user.id, {})
+        assert (made.actor_id, made.subject_id, made.detail) == (
+            "user-chief",
+            user.id,
+            {"link": web_sessions.hashed(token)[:12]},
+        )
 
 
 def test_a_link_that_is_too_old_changes_nothing_and_is_cleared_away(storage: Storage) -> None:
@@ -136,3 +141,42 @@ def test_a_writers_link_leads_nowhere_once_they_have_a_role(storage: Storage) ->
         users.set_console_role(session, user.id, "owner")
     assert choose(storage, token) is None
     assert opens(storage, user, factories.PASSWORD)
+
+
+def handed(storage: Storage, user: User) -> list[HandedLink]:
+    with storage.database.reading() as session:
+        return password_links.list_handed(session, user.id)
+
+
+def test_a_person_can_tell_which_links_an_administrator_made_and_which_was_used(storage: Storage) -> None:
+    chief, user, other = (factories.make_user(storage) for _ in range(3))
+    with storage.database.session() as session:
+        given = {"actor_id": chief.id, "lifetime_s": password_links.BY_HAND_S}
+        first = password_links.make_link(session, user.id, **given)
+        password_links.make_link(session, user.id, **given)
+        password_links.make_link(session, other.id, **given)
+    make(storage, user)  # by mail, which is nobody's but theirs
+    assert [(link.maker, link.used_at) for link in handed(storage, user)] == [(chief.email, None)] * 2
+    assert choose(storage, first) is not None
+    unused, used = handed(storage, user)
+    assert unused.used_at is None
+    assert used.used_at is not None
+    assert used.used_at >= used.at
+    assert [link.used_at for link in handed(storage, other)] == [None]
+
+
+def test_a_link_by_mail_that_was_used_is_not_taken_for_an_administrators(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        password_links.make_link(session, user.id, actor_id="user-gone", lifetime_s=password_links.BY_HAND_S)
+    assert choose(storage, make(storage, user)) is not None
+    (told,) = handed(storage, user)
+    assert (told.maker, told.used_at) == (None, None)
+
+
+def test_of_a_link_from_before_it_had_an_id_a_use_within_its_day_is_told(storage: Storage) -> None:
+    user = factories.make_user(storage)
+    with storage.database.session() as session:
+        audit.record(session, password_links.MADE, actor_id="user-chief", subject_id=user.id)
+        audit.record(session, password_links.USED, actor_id=user.id, subject_id=user.id, by="link")
+    assert handed(storage, user)[0].used_at is not None

@@ -9,6 +9,7 @@ from flask import Flask
 from app.config import AppConfig
 from app.web import throttle
 from app.web.factory import create_app
+from app.web.notices import KINDS
 from storage import audit, password_links, users
 from storage.store import Storage
 from tests.app.web.browser import PASSWORD, Browser, Person, join
@@ -125,6 +126,21 @@ def test_an_administrator_makes_a_link_that_is_shown_once_and_recorded(
         (made,) = audit.list_events(session, action="user.password_link_made")
         assert (made.actor_id, made.subject_id) == (chief.user.id, ada.user.id)
         assert users.verify_password(session, ada.user.email, NEW) is not None
+
+
+def test_a_link_that_an_administrator_makes_is_told_by_mail_without_the_link(
+    mailing: Flask, storage: Storage, post: PostConfig, box: Mailbox
+) -> None:
+    ada, chief = join(mailing, storage, "ada@example.org"), join(mailing, storage, "chief@example.org", role="admin")
+    page = chief.browser.post(f"/admin/users/{ada.user.id}/password-link").text
+    assert Postman(storage, post).carry() == 1
+    (letter,) = box.letters
+    assert letter["To"] == ada.user.email
+    assert f"{HERE}/account/readings" in letter.get_content()
+    found = re.search(r"token=([\w-]+)", page)
+    assert found
+    assert found[1] not in letter.get_content()
+    assert KINDS["password_link_made"] in ada.browser.get("/account/notices").text
 
 
 def test_nobody_makes_a_link_into_an_administrators_account_or_a_suspended_one(
