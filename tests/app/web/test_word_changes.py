@@ -1,6 +1,12 @@
+import random
+from difflib import SequenceMatcher
+
 import pytest
 
+from app.pieces.reading import BUNDLED, read_pieces
+from app.web import word_changes
 from app.web.word_changes import Change, changes, shares
+from app.web.write import MAX_COMPARED_CHARS
 
 OLD, NEW = "The roof leaks, and I mind.\nStill.", "The old roof leaks and I sing.\nStill."
 DRAFT = "We drank his tea, and by evening the bowl was full and we were not."
@@ -26,6 +32,49 @@ def test_what_stayed_and_what_is_new_is_the_new_text_to_the_letter(old: str, new
 
 def test_one_text_twice_has_no_changes() -> None:
     assert changes(OLD, OLD) == [Change("same", OLD)]
+
+
+def two_of_few_words() -> tuple[str, str]:
+    drawn = random.Random(0)
+    one, other = (" ".join(drawn.choice("ab") for _ in range(4000)) for _ in range(2))
+    return one, other
+
+
+def one_word_in_two_differs() -> tuple[str, str]:
+    apart = [chr(0x4E00 + number) for number in range(2000)]
+    return " ".join(f"{word} x" for word in apart), " ".join(f"{word} y" for word in apart)
+
+
+@pytest.mark.parametrize("texts", [two_of_few_words(), one_word_in_two_differs()], ids=["few words", "many runs"])
+def test_no_two_texts_take_more_than_so_many_steps(texts: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    look = SequenceMatcher.find_longest_match
+
+    def counted(self: SequenceMatcher[str], alo: int, ahi: int, blo: int, bhi: int) -> object:
+        before, places = vars(self)["a"], vars(self)["b2j"]
+        looked_at.append(sum(1 + len(places.get(word, ())) for word in before[alo:ahi]))
+        return look(self, alo, ahi, blo, bhi)
+
+    monkeypatch.setattr(SequenceMatcher, "find_longest_match", counted)
+    old, new = texts
+    found = changes(old, new)
+    assert sum(looked_at) <= word_changes.MOST_STEPS
+    assert "".join(change.text for change in found if change.kind != "gone") == new
+    assert "".join("".join(change.text for change in found if change.kind != "new").split()) == "".join(old.split())
+
+
+def test_ordinary_writing_is_compared_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = " ".join(piece.text for piece in read_pieces(BUNDLED))
+    old = written[:MAX_COMPARED_CHARS]
+    others = written[-MAX_COMPARED_CHARS:]
+    drawn = random.Random(0)
+    reworded = " ".join(word if drawn.random() < 0.8 else drawn.choice(others.split()) for word in old.split())
+    for new in (reworded, others):
+        found = changes(old, new)
+        with monkeypatch.context() as endless:
+            endless.setattr(word_changes, "MOST_STEPS", 2**40)
+            assert changes(old, new) == found
+    assert len(old) == len(others) == MAX_COMPARED_CHARS
 
 
 def test_a_draft_that_was_only_accepted_is_not_its_readers() -> None:
