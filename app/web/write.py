@@ -5,7 +5,7 @@ its writer keeps it as a sample."""
 import json
 from dataclasses import replace
 
-from flask import Blueprint, Response, jsonify, make_response, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app import auth
@@ -56,7 +56,9 @@ def page(voice_id: str) -> ResponseReturnValue:
 @write.post("/voices/<voice_id>/write")
 def compose(voice_id: str) -> ResponseReturnValue:
     """Without JavaScript: the drafts of both columns, whole, on the page that asked; or one of them put into the
-    text."""
+    text. With or without: the same text on the page of another voice."""
+    if request.form.get("task") == "voice":
+        return page_of_another(request.form.get("other_voice") or voice_id, voice_id)
     text, took = typed("text"), typed("take")
     if took:
         return page_of(voice_id, text=text + took, accepted=[*request.form.getlist("accepted"), took])
@@ -209,15 +211,25 @@ def typed(name: str) -> str:
     return request.form.get(name, "").replace("\r\n", "\n")
 
 
-def page_of(voice_id: str, **shown: object) -> str:
-    """The page, with what was typed, what was made and what went wrong. Raises NotFound for another's voice."""
+def page_of_another(wanted: str, voice_id: str) -> ResponseReturnValue:
+    """The page of the wanted voice, with the text: the browser sends its form there once more. What stood beside the
+    voice before need not be among this one's versions."""
+    if wanted != voice_id:
+        return redirect(url_for("write.compose", voice_id=wanted), 307)
+    return page_of(voice_id, beside="")
+
+
+def page_of(voice_id: str, beside: str | None = None, **shown: object) -> str:
+    """The page, with what was typed, what was made and what went wrong. beside: the version or base model, in place of
+    what was asked for. Raises NotFound for another's voice."""
     with storage().database.reading() as session:
         voice = voices.get_voice(session, me().id, voice_id)
         versions = voices.list_versions(session, me().id, voice_id)
         mine = voices.list_voices(session, me().id)
         has_base = base_models.current(session) is not None
         reach = columns.reach_of(session, me().id, voice_id) if has_base else None
-        against = columns.against_of(session, voice, request.values.get("against", ""))
+        asked_for = request.values.get("against", "") if beside is None else beside
+        against = columns.against_of(session, voice, asked_for)
     return render_template(
         "write.html",
         voice=voice,

@@ -169,7 +169,8 @@ def writer_at_each_state(album: Album, storage: Storage) -> None:
         error_message=console_states.GAVE_UP,
     )
     album.take("voice-failed", broken.url, broken)
-    album.take("write-untrained", f"{ready.url}/write", ready)
+    ready.browser.post("/voices", {"name": "Reports"})
+    album.take("write-untrained", f"{ready.url}/write", ready, unfold)
 
 
 def old_hand(album: Album, storage: Storage) -> None:

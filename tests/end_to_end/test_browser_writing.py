@@ -10,12 +10,14 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from storage import trials
+from storage import trials, voices
+from storage.models import Voice
 from storage.store import Storage
 from tests.app.web.browser import TEXT, Person, join
 from tests.app.web.training import publish
 from tests.app.web.upstream import Upstream
 from tests.end_to_end.browsing import NARROWEST, let_in, needs_browser, overflow, tab
+from tests.end_to_end.keyboard import Keyboard
 from tests.end_to_end.wire import wired
 
 pytestmark = [pytest.mark.browser, needs_browser]
@@ -291,6 +293,44 @@ def test_by_keyboard_alone_from_the_text_to_the_draft_and_back(page: Page) -> No
     page.keyboard.press("Enter")
     expect(text(page)).to_have_value(f"First. {SAID}")
     expect(text(page)).to_be_focused()
+
+
+@pytest.fixture
+def reports(ada: Person, storage: Storage) -> Voice:
+    """Ada's second voice, untrained."""
+    with storage.database.session() as session:
+        return voices.create_voice(session, ada.user.id, "Reports")
+
+
+def test_looking_through_the_voices_goes_nowhere_until_one_is_asked_for(
+    page: Page, ada: Person, reports: Voice
+) -> None:
+    page.reload()
+    text(page).fill("Half a letter.")
+    keys = Keyboard(page)
+    keys.reach(page.get_by_label("Voice", exact=True))
+    before = page.url
+    keys.press("ArrowUp", "ArrowDown")
+    expect(page.get_by_label("Voice", exact=True).locator("option:checked")).to_have_text("Reports")
+    expect(page.get_by_label("Voice", exact=True)).to_be_focused()
+    assert page.url == before
+    keys.open(page.get_by_role("button", name="Use this voice"))
+    expect(page.get_by_role("heading", name="Reports")).to_be_visible()
+    assert page.url.endswith(f"/voices/{reports.id}/write")
+    expect(text(page)).to_have_value("Half a letter.")
+
+
+def test_without_javascript_too_the_text_goes_along_to_another_voice(
+    chromium: Browser, ada: Person, reports: Voice, url: str
+) -> None:
+    with tab(chromium, base_url=url, java_script_enabled=False) as page:
+        let_in(page, ada, url)
+        page.goto(f"{ada.url}/write")
+        text(page).fill("Half a letter.")
+        page.get_by_label("Voice", exact=True).select_option("Reports")
+        page.get_by_role("button", name="Use this voice").click()
+        expect(page.get_by_role("heading", name="Reports")).to_be_visible()
+        expect(text(page)).to_have_value("Half a letter.")
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:

@@ -23,7 +23,7 @@
   let abort = null;   // while something is being written
   let trial = null;   // the blind trial that is shown, until it is decided
   let touched = false;
-  let settled = text.value;  // the text as it was last kept
+  let settled = "";  // the text as it was last kept, or sent along: what another voice's page sent is stored nowhere
 
   class Refused extends Error {}
 
@@ -368,8 +368,12 @@
   // wiring
 
   form.addEventListener("submit", (event) => {
-    event.preventDefault();
     const button = event.submitter;
+    if (button && button.id === "use-voice") {  // the text goes along to the other voice's page
+      settled = text.value;
+      return;
+    }
+    event.preventDefault();
     if (button && button.id === "keep") keep(button);
     else begin(button && button.name === "task" ? button.value : "continue");
   });
@@ -388,8 +392,6 @@
   }
   if (against) against.addEventListener("change", () => { if (!trial && !abort) { for (const place of places) clear(place); dress(false); } });
   if (choice) choice.addEventListener("click", (event) => { if (event.target.dataset.side) choose(event.target.dataset.side); });
-  const picker = byId("voice-picker");
-  if (picker) picker.addEventListener("change", () => { location.href = picker.value; });
   addEventListener("beforeunload", (event) => { if (text.value.trim() && text.value !== settled) event.preventDefault(); });
   for (const part of document.querySelectorAll(".js-only")) part.hidden = false;
   const phone = matchMedia("(max-width: 40rem)");  // there the drafts would be far below the settings

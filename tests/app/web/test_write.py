@@ -8,7 +8,7 @@ from flask import Flask
 from app import auth
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import base_models, prefixes, samples, trials, users
+from storage import base_models, prefixes, samples, trials, users, voices
 from storage.models import BlindTrial
 from storage.store import Storage
 from tests.app.web.browser import TEXT, Browser, Person, join
@@ -411,6 +411,19 @@ def test_without_a_script_what_is_wrong_is_said_beside_the_text(old_hand: Person
         assert says in page.text
         assert f"{form['text']}</textarea>" in page.text
     assert upstream.seen == []
+
+
+def test_the_text_goes_along_to_another_voice_and_its_rival_does_not(old_hand: Person, storage: Storage) -> None:
+    with storage.database.session() as session:
+        other = voices.create_voice(session, old_hand.user.id, "Reports")
+    form = {"text": "Dear all,", "accepted": DRAFT, "against": "1", "task": "voice", "other_voice": other.id}
+    moved = old_hand.browser.post(f"{old_hand.url}/write", form)
+    assert (moved.status_code, moved.headers["Location"]) == (307, f"/voices/{other.id}/write")
+    page = old_hand.browser.post(moved.headers["Location"], form)
+    assert page.status_code == 200
+    assert '<h1 class="theirs">Reports</h1>' in page.text
+    assert "Dear all,</textarea>" in page.text
+    assert f'name="accepted" value="{DRAFT}"' in page.text
 
 
 def test_an_untrained_voice_is_never_asked(writer: Person, upstream: Upstream) -> None:
