@@ -17,6 +17,7 @@ from app.web import gateway, throttle
 from app.web.formats import MINUTE_S, duration, size
 from app.web.forms import SentFromElsewhere, SourceUnknown
 from app.web.session import app_config
+from app.web.typed_text import typed_text
 from app.web.words import gettext, marked, told
 from storage.errors import Conflict, KeyErased, LimitReached, NoPublishedVersion, NotFound
 
@@ -77,7 +78,7 @@ def install(app: Flask) -> None:
     """Register the pages."""
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(CSRFError, stale_form)
-    app.register_error_handler(SourceUnknown, lambda _: unsent(SOURCE_UNKNOWN.said()))
+    app.register_error_handler(SourceUnknown, lambda _: answer(SOURCE_UNKNOWN.said(), 400))
     app.register_error_handler(SentFromElsewhere, from_elsewhere)
     app.register_error_handler(NotFound, missing)
     app.register_error_handler(KeyErased, missing)
@@ -123,18 +124,13 @@ def _wait() -> str:
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
     """A form without a good token."""
-    return unsent(STALE.said())
+    return answer(STALE.said(), 400)
 
 
 def from_elsewhere(error: SentFromElsewhere) -> ResponseReturnValue:
     """A form that was sent from a page of another address, and which is the right one."""
     sentence = gettext(FROM_ELSEWHERE.sentence, address=error.address)
-    return unsent(Message(gettext(FROM_ELSEWHERE.title), sentence))
-
-
-def unsent(message: Message) -> ResponseReturnValue:
-    """A form that was not taken. What was typed is shown, so that it can be copied."""
-    return answer(message, 400, typed=request.form.get("text") or request.form.get("prompt") or "")
+    return answer(Message(gettext(FROM_ELSEWHERE.title), sentence), 400)
 
 
 def missing(error: Exception) -> ResponseReturnValue:
@@ -147,16 +143,16 @@ def conflict(error: Exception) -> ResponseReturnValue:
     return answer(Message(gettext("That can't be done now"), told(str(error))), 409)
 
 
-def later(message: Message, status: int, typed: str = "") -> ResponseReturnValue:
-    """Not now, and when to ask again. What was typed is shown, so that it can be copied."""
-    response = answer(message.said(), status, typed)
+def later(message: Message, status: int) -> ResponseReturnValue:
+    """Not now, and when to ask again."""
+    response = answer(message.said(), status)
     response.headers["Retry-After"] = RETRY_AFTER_S
     return response
 
 
-def answer(message: Message, status: int, typed: str = "") -> Response:
-    """A page for people, OpenAI's error shape for programs."""
+def answer(message: Message, status: int) -> Response:
+    """A page for people, with what they had typed, so that it can be copied; OpenAI's error shape for programs."""
     if request.path.startswith(("/v1/", "/write/")):
         return gateway.refusal(status, f"{message.title}. {message.sentence}")
-    page = render_template("error.html", message=message, status=status, typed=typed)
+    page = render_template("error.html", message=message, status=status, typed=typed_text())
     return make_response(page, status)

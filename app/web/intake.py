@@ -58,7 +58,7 @@ def add(voice_id: str) -> ResponseReturnValue:
             if request.files and not large:
                 held.enter_context(seats().one(me().id))
         except (NoSeat, HouseFull):
-            return errors.later(BUSY, 429, typed="" if large else request.form.get("text", ""))
+            return errors.later(BUSY, 429)
         with storage().database.reading() as session:
             voice_store.get_voice(session, me().id, voice_id)
         harvest = gather(storage(), me().id, voice_id, given())

@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.config import AppConfig
 from app.web.browser_names import browser_name
+from app.web.typed_text import typed_text
 from app.web.words import gettext
 from storage import prefixes, web_sessions
 from storage.models import User
@@ -62,9 +63,12 @@ def me() -> User:
 
 
 def sign_in_required() -> AnyResponse | None:
-    """For `before_request`: sends whoever is not signed in to the sign-in page, and back afterwards."""
+    """For `before_request`: sends whoever is not signed in to the sign-in page, and back afterwards. Who had written
+    something gets it back on a page of its own: it would be lost on the way."""
     if find_me() is not None:
         return None
+    if typed_text():
+        abort(401)
     if request.method != "GET":
         flash(gettext("You were signed out. Sign in, and do that once more."), "error")
         return redirect(url_for("accounts.sign_in"))

@@ -2,11 +2,14 @@
 each state. For looking at; test_browser_pages walks through them too. The pages for writers are here, the others'
 modules can also be run alone."""
 
+from urllib.parse import urljoin
+
 from playwright.sync_api import Browser, FilePayload, Page
 
 from app.config import AppConfig
 from app.web.accounts import setup_token
 from app.web.factory import create_app
+from app.web.session import COOKIE
 from storage import api_keys, password_links, trials, usage, users
 from storage.store import Storage
 from tests.app.web.browser import Person, join
@@ -103,6 +106,18 @@ def add_badly(page: Page) -> None:
     page.locator("#sample-form").get_by_role("button", name="Add").click()
 
 
+def add_when_signed_out(page: Page) -> None:
+    """A paste that comes after the session has ended."""
+    held = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    page.get_by_label("Paste something you wrote").fill(SAMPLE_TEXTS[0])
+    page.context.clear_cookies(name=COOKIE)
+    page.locator("#sample-form").get_by_role("button", name="Add").click()
+    page.get_by_role("heading", name="You are signed out").wait_for()
+    page.context.add_cookies(
+        [{"name": COOKIE, "value": held[COOKIE], "url": urljoin(page.url, "/")}]
+    )  # for the next look
+
+
 def strangers(album: Album, storage: Storage) -> None:
     """What is seen signed out."""
     with album.app.test_request_context():
@@ -154,6 +169,7 @@ def writer_at_each_state(album: Album, storage: Storage) -> None:
 
     album.take("voice-empty", (new := somebody("new", samples=False)).url, new)
     album.take("voice-refused", new.url, new, add_badly)
+    album.take("signed-out", new.url, new, add_when_signed_out)
     album.take("voice-ready", (ready := somebody("ready")).url, ready)
     (waiting := somebody("waiting")).run()
     album.take("voice-queued", waiting.url, waiting)
