@@ -15,7 +15,8 @@ from storage.database import Database
 from storage.errors import NotFound
 from storage.models import User, WebSession
 
-LIFETIME_S = 14 * 24 * 3600
+LIFETIME_S = 14 * 24 * 3600  # since its browser was last seen
+LONGEST_S = 90 * 24 * 3600  # since the sign-in
 TOUCH_EVERY_S = 60
 _ID_CHARS = 16  # of the hash: enough to name one of a person's own sessions, and no entry
 
@@ -32,8 +33,8 @@ class SignedIn:
 
 
 def start(session: Session, user_id: str, browser: str | None = None) -> str:
-    """A new session's token, good for 14 days. browser: its name and system, in a few words. Expired sessions of the
-    same person are cleared away."""
+    """A new session's token, good until its browser has not been seen for 14 days, and for 90 days at most. browser:
+    its name and system, in a few words. Expired sessions of the same person are cleared away."""
     at, token = clock.now(), secrets.token_urlsafe(32)
     session.execute(delete(WebSession).where(WebSession.user_id == user_id, WebSession.expires_at <= at))
     session.add(
@@ -53,17 +54,20 @@ def start(session: Session, user_id: str, browser: str | None = None) -> str:
 def recognise(database: Database, token_hash: str) -> User | None:
     """Who is signed in with the token of this hash: active people only, until it expires or their visit is over.
 
-    Reads, and so never waits for a writer; once a minute a second transaction writes down that they were seen.
+    Reads, and so never waits for a writer; once a minute a second transaction writes down that they were seen, which
+    puts the end off.
     """
     with database.reading() as session:
         found = _find(session, token_hash)
     if found is None:
         return None
     signed_in, user = found
-    if signed_in.last_seen_at < clock.now() - TOUCH_EVERY_S:
-        seen = update(WebSession).where(WebSession.token_hash == token_hash).values(last_seen_at=clock.now())
+    at = clock.now()
+    if signed_in.last_seen_at < at - TOUCH_EVERY_S:
+        until = min(at + LIFETIME_S, signed_in.created_at + LONGEST_S)
+        seen = update(WebSession).where(WebSession.token_hash == token_hash, WebSession.expires_at > at)
         with database.session() as session:
-            session.execute(seen)
+            session.execute(seen.values(last_seen_at=at, expires_at=until))
     return user
 
 

@@ -22,7 +22,7 @@ from storage.store import Storage
 from tuning.config import PostConfig
 
 COOKIE = "idiolect_session"
-COOKIE_SECONDS = 14 * 24 * 3600
+COOKIE_SECONDS = web_sessions.LONGEST_S  # the session itself ends sooner where nobody uses it
 
 
 def storage() -> Storage:

@@ -71,6 +71,31 @@ def test_being_seen_is_written_at_most_once_a_minute(storage: Storage, ago: floa
     assert (seen != before) is written
 
 
+@pytest.mark.parametrize(
+    ("used", "lasts"),
+    [
+        ((), 14),
+        ((13,), 27),
+        ((13, 26, 39, 52, 65, 78), 90),  # by then at the latest
+        ((13, 26, 39, 52, 65, 78, 89.9), 90),
+    ],
+)
+def test_a_session_lasts_while_it_is_used_and_ninety_days_at_most(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, used: tuple[float, ...], lasts: float
+) -> None:
+    began, user = clock.now(), factories.make_user(storage)
+    monkeypatch.setattr(clock, "now", lambda: began)
+    token = start(storage, user)
+
+    def found_after(days: float) -> str | None:
+        monkeypatch.setattr(clock, "now", lambda: began + days * 24 * 3600)
+        return found(storage, token)
+
+    assert [found_after(days) for days in used] == [user.id] * len(used)
+    assert found_after(lasts + 0.01) is None
+    assert found_after(lasts - 0.01) == user.id
+
+
 def test_ending_all_ends_only_ones_own(storage: Storage) -> None:
     user, other = factories.make_user(storage), factories.make_user(storage)
     mine, theirs = [start(storage, user) for _ in range(2)], start(storage, other)

@@ -6,7 +6,7 @@ from app.web.tuning import Watch
 from storage import clock
 from storage.models import WebSession
 from storage.store import Storage
-from tests.app.web.browser import Person
+from tests.app.web.browser import PASSWORD, Person
 from tests.waiting import READS, transactions
 
 
@@ -43,3 +43,9 @@ def test_being_seen_is_written_by_a_page_whose_time_has_come(ada: Person, storag
     assert set(begun) == {READS}
     with storage.database.reading() as session:
         assert session.query(WebSession.last_seen_at).scalar() > long_ago
+
+
+def test_the_cookie_lasts_as_long_as_a_session_may(ada: Person) -> None:
+    answer = ada.browser.post("/signin", {"email": ada.user.email, "password": PASSWORD})
+    (cookie,) = [line for line in answer.headers.getlist("Set-Cookie") if line.startswith("idiolect_session=")]
+    assert "Max-Age=7776000;" in cookie
