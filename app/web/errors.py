@@ -1,7 +1,6 @@
 """What people see when something is not there, not allowed or broken: a page with a sentence and the next step.
 
-Where programs read (under /v1, and under /write, where the writing page's script asks) the same arrives in OpenAI's
-error shape.
+Where programs read (under /v1, and where the writing page's script asks) the same arrives in OpenAI's error shape.
 """
 
 import math
@@ -123,8 +122,8 @@ def _wait() -> str:
 
 
 def stale_form(error: CSRFError) -> ResponseReturnValue:
-    """A form without a good token."""
-    return answer(STALE.said(), 400)
+    """A form without a good token. The writing page's script knows it by its code, and fetches another."""
+    return answer(STALE.said(), 400, code="stale_form")
 
 
 def from_elsewhere(error: SentFromElsewhere) -> ResponseReturnValue:
@@ -150,9 +149,9 @@ def later(message: Message, status: int) -> ResponseReturnValue:
     return response
 
 
-def answer(message: Message, status: int) -> Response:
+def answer(message: Message, status: int, code: str | None = None) -> Response:
     """A page for people, with what they had typed, so that it can be copied; OpenAI's error shape for programs."""
-    if request.path.startswith(("/v1/", "/write/")):
-        return gateway.refusal(status, f"{message.title}. {message.sentence}")
+    if gateway.asked_by_program():
+        return gateway.refusal(status, f"{message.title}. {message.sentence}", code=code)
     page = render_template("error.html", message=message, status=status, typed=typed_text())
     return make_response(page, status)

@@ -139,15 +139,21 @@ def passed_on(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return kept
 
 
-def refusal(status: int, message: str, *, retry_after: str | None = None) -> Response:
+def asked_by_program() -> bool:
+    """Whether no page is to answer: under /v1, and what the writing page's script asks, by its path or by the header
+    that no form without a script sends."""
+    return request.path.startswith(("/v1/", "/write/")) or "X-CSRFToken" in request.headers
+
+
+def refusal(status: int, message: str, *, retry_after: str | None = None, code: str | None = None) -> Response:
     """An error of the gateway's own, in OpenAI's shape."""
-    answer = jsonify(error_object(message, "server_error" if status >= 500 else "invalid_request_error"))
+    answer = jsonify(error_object(message, "server_error" if status >= 500 else "invalid_request_error", code))
     answer.status_code = status
     if retry_after:
         answer.headers["Retry-After"] = retry_after
     return answer
 
 
-def error_object(message: str, kind: str) -> dict[str, object]:
+def error_object(message: str, kind: str, code: str | None = None) -> dict[str, object]:
     """OpenAI's error object."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import generate_csrf
 
 from app import auth
 from app.web import columns, drafts, gateway, votes, word_changes
@@ -31,7 +32,6 @@ from storage.errors import InvalidSample, LimitReached
 from storage.trials import SIDES
 
 write = Blueprint("write", __name__)
-FOR_SCRIPTS = ("write.stream", "write.begin_trial", "write.choose", "write.show_changes")
 MAX_COMPARED_CHARS = 8_000
 LEAST_OWN_SHARE = 0.5  # of a text's words, for it to be called its writer's own
 NOT_STARTED = marked("The base model has not started yet. Try again in a minute.")
@@ -40,7 +40,7 @@ NOT_STARTED = marked("The base model has not started yet. Try again in a minute.
 @write.before_request
 def guard() -> ResponseReturnValue | None:
     """Signed-in people only; the script is told so in a way that it can show without losing the text."""
-    if find_me() is None and request.endpoint in FOR_SCRIPTS:
+    if find_me() is None and gateway.asked_by_program():
         return gateway.refusal(
             401, gettext("You were signed out. Sign in again in another tab; your text is still here.")
         )
@@ -112,6 +112,21 @@ def keep(voice_id: str) -> ResponseReturnValue:
         own=number(shares.own),
     )
     return page_of(voice_id, kept=said)
+
+
+@write.get("/write/token")
+def renew_token() -> ResponseReturnValue:
+    """Another form token, for a page that was open while its reader signed out and in again. Where somebody else has
+    signed in since, the page stays unable to do anything."""
+    if request.args.get("reader") != me().id:
+        return gateway.refusal(
+            403,
+            gettext(
+                "Somebody else has signed in here since you opened this page. Sign in as yourself in another tab; "
+                "your text is still here."
+            ),
+        )
+    return jsonify(token=generate_csrf())
 
 
 @write.post("/write/stream")

@@ -2,6 +2,8 @@
 each state. For looking at; test_browser_pages walks through them too. The pages for writers are here, the others'
 modules can also be run alone."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urljoin
 
 from playwright.sync_api import Browser, FilePayload, Page
@@ -106,16 +108,31 @@ def add_badly(page: Page) -> None:
     page.locator("#sample-form").get_by_role("button", name="Add").click()
 
 
+@contextmanager
+def signed_out(page: Page) -> Iterator[None]:
+    """For as long as the block lasts, on the page that is open."""
+    held = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
+    page.context.clear_cookies(name=COOKIE)
+    yield
+    page.context.add_cookies([{"name": COOKIE, "value": held[COOKIE], "url": urljoin(page.url, "/")}])
+
+
 def add_when_signed_out(page: Page) -> None:
     """A paste that comes after the session has ended."""
-    held = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
     page.get_by_label("Paste something you wrote").fill(SAMPLE_TEXTS[0])
-    page.context.clear_cookies(name=COOKIE)
-    page.locator("#sample-form").get_by_role("button", name="Add").click()
-    page.get_by_role("heading", name="You are signed out").wait_for()
-    page.context.add_cookies(
-        [{"name": COOKIE, "value": held[COOKIE], "url": urljoin(page.url, "/")}]
-    )  # for the next look
+    with signed_out(page):
+        page.locator("#sample-form").get_by_role("button", name="Add").click()
+        page.get_by_role("heading", name="You are signed out").wait_for()
+
+
+def write_when_signed_out(page: Page) -> None:
+    """Neither drafts nor keeping, and the text stays."""
+    page.get_by_label("Your text").fill(SAMPLE_TEXTS[0])
+    with signed_out(page):
+        page.get_by_role("button", name="Go on").first.click()
+        page.get_by_text("Nothing was written.").wait_for()
+        page.get_by_role("button", name="Keep as a sample").click()
+        page.locator("#keep-said").get_by_role("alert").wait_for()
 
 
 def strangers(album: Album, storage: Storage) -> None:
@@ -209,6 +226,7 @@ def old_hand(album: Album, storage: Storage) -> None:
         ("write-blind", ask_blindly),
         ("write-chosen", choose_blindly),
         ("write-not-kept", keep_what_was_accepted),
+        ("write-signed-out", write_when_signed_out),
     ):
         album.take(name, f"{person.url}/write", person, act)
     for name, path in (

@@ -28,6 +28,7 @@ NO_PAGES = {
     "identity.leave": "leads to the sign-in service",
     "identity.come_back": "comes from there, and leads on",
     "tuning.events": "a stream that a page's script reads",
+    "write.renew_token": "for the writing page's script",
 }
 
 

@@ -4,16 +4,16 @@ kept when a connection is lost, and the page without JavaScript."""
 import json
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from storage import trials, voices
+from storage import trials, voices, web_sessions
 from storage.models import Voice
 from storage.store import Storage
-from tests.app.web.browser import TEXT, Person, join
+from tests.app.web.browser import PASSWORD, TEXT, Person, join
 from tests.app.web.training import publish
 from tests.app.web.upstream import Upstream
 from tests.end_to_end.browsing import NARROWEST, let_in, needs_browser, overflow, tab
@@ -278,6 +278,76 @@ def test_a_signed_out_person_is_told_and_keeps_the_text(page: Page) -> None:
     go_on(page)
     expect(page.get_by_role("alert").filter(has_text="You were signed out").first).to_be_visible()
     expect(text(page)).to_have_value("To whom it concerns: ")
+
+
+def sign_in_elsewhere(page: Page, person: Person) -> None:
+    """In another tab of the same browser, where nobody is signed in any more, or somebody else."""
+    other = page.context.new_page()
+    other.goto("/")
+    if (leave := other.get_by_role("button", name="Sign out")).is_visible():
+        leave.click()
+    other.goto("/signin")
+    other.get_by_label("E-mail address").fill(person.user.email)
+    other.get_by_label("Password").fill(PASSWORD)
+    other.get_by_role("main").get_by_role("button", name="Sign in").click()
+    expect(other.get_by_role("button", name="Sign out")).to_be_visible()
+    other.close()
+
+
+def keep(page: Page) -> None:
+    page.get_by_role("button", name="Keep as a sample").click()
+
+
+def said_of_keeping(page: Page, role: Literal["alert", "status"]) -> Locator:
+    return page.locator("#keep-said").get_by_role(role)
+
+
+def test_whoever_signs_in_again_in_another_tab_goes_on_where_they_were(
+    page: Page, ada: Person, storage: Storage
+) -> None:
+    before = ada.num_samples()
+    text(page).fill(TEXT)
+    with storage.database.session() as session:
+        web_sessions.end_all(session, ada.user.id)
+    keep(page)
+    expect(said_of_keeping(page, "alert")).to_contain_text("You were signed out")
+    go_on(page, TEXT)
+    expect(column(page, "Base model").get_by_role("alert")).to_contain_text("You were signed out")
+    sign_in_elsewhere(page, ada)
+    go_on(page, TEXT)
+    done(page)
+    keep(page)
+    expect(said_of_keeping(page, "status")).to_contain_text("Kept as a sample")
+    expect(text(page)).to_have_value(TEXT)
+    assert ada.num_samples() == before + 1
+
+
+def test_two_sign_ins_later_a_text_is_still_kept_at_the_first_press(page: Page, ada: Person) -> None:
+    text(page).fill(TEXT)
+    for _ in range(2):
+        sign_in_elsewhere(page, ada)
+    keep(page)
+    expect(said_of_keeping(page, "status")).to_contain_text("Kept as a sample")
+
+
+def test_a_page_does_nothing_for_whoever_signed_in_after_its_reader(
+    page: Page, app: Flask, ada: Person, storage: Storage, upstream: Upstream
+) -> None:
+    bob = join(app, storage, "bob@example.org")
+    kept = [person.num_samples() for person in (ada, bob)]
+    text(page).fill(TEXT)
+    sign_in_elsewhere(page, bob)
+    keep(page)
+    expect(said_of_keeping(page, "alert")).to_contain_text("Somebody else has signed in here")
+    go_on(page, TEXT)
+    expect(column(page, "In your voice").get_by_role("alert")).to_contain_text("Somebody else has signed in here")
+    expect(text(page)).to_have_value(TEXT)
+    assert [person.num_samples() for person in (ada, bob)] == kept
+    assert upstream.seen == []
+    sign_in_elsewhere(page, ada)
+    keep(page)
+    expect(said_of_keeping(page, "status")).to_contain_text("Kept as a sample")
+    expect(text(page)).to_have_value(TEXT)
 
 
 def test_by_keyboard_alone_from_the_text_to_the_draft_and_back(page: Page) -> None:

@@ -1,12 +1,14 @@
 // The writing page: asks for drafts, streams them into two columns, and puts what is accepted into the text. Each column
 // is a request of its own to /write/stream; aborting it frees its place in the batch. What app/web/drafts.py sends is
 // read here. In a blind trial the columns are only the first and the second: the server alone knows who wrote which.
+// Whoever signs in again elsewhere voids the form token that this page holds; it is renewed while they are the same person.
 (function () {
   "use strict";
   const { gettext } = window.words;
   const SEEDS = 2 ** 31;
   const LEAD_CHARS = 90;
   const SAID_MS = 2000;
+  const NOT_KEPT = 422;  // the page comes and says why
   const LOST = gettext("The connection was lost here. What came is kept.");
   const NOTHING_CAME = gettext("The connection was lost before anything came. Your text is still here.");
   const byId = (id) => document.getElementById(id);
@@ -19,7 +21,8 @@
   const choice = byId("choice");
   const tasks = Array.from(document.querySelectorAll("#tasks [name='task']:enabled"));
   const places = Array.from(document.querySelectorAll(".column[data-place]"));
-  const token = document.querySelector("meta[name='csrf-token']").content;
+  const held = Array.from(document.querySelectorAll("[name='csrf_token']"));  // by every form of the page
+  let renewal = null; // while another form token is asked for
   let abort = null;   // while something is being written
   let trial = null;   // the blind trial that is shown, until it is decided
   let touched = false;
@@ -29,22 +32,48 @@
 
   // asking
 
-  function post(url, fields, signal) {
-    const body = new FormData();
-    for (const [name, value] of Object.entries(fields)) body.append(name, value);
-    return fetch(url, { method: "POST", body, signal, headers: { "X-CSRFToken": token } });
+  function send(url, body, signal) {
+    body.delete("csrf_token");  // a wish that is sent once more may hold an old one
+    return fetch(url, { method: "POST", body, signal, headers: { "X-CSRFToken": held[0].value } });
+  }
+
+  async function post(url, body, signal) {
+    const response = await send(url, body, signal);
+    if (!(await isStale(response))) return response;
+    renewal = renewal || renewed().finally(() => { renewal = null; });  // two columns ask for one
+    await renewal;
+    return send(url, body, signal);
+  }
+
+  async function isStale(response) {
+    if (response.status !== 400) return false;
+    try {
+      return (await response.clone().json()).error.code === "stale_form";
+    } catch {
+      return false;
+    }
+  }
+
+  // Refused where nobody is signed in, or somebody else.
+  async function renewed() {
+    const response = await fetch(form.dataset.token);
+    if (!response.ok) throw new Refused(await complaint(response));
+    const { token } = await response.json();
+    for (const field of held) field.value = token;
   }
 
   async function complaint(response) {
     try {
       return (await response.json()).error.message;
     } catch {
-      return gettext("That did not work (HTTP %(status)s). Reload the page and try again.", { status: response.status });
+      return gettext("That did not work (HTTP %(status)s). Your text is still here: try again.", { status: response.status });
     }
   }
 
   async function asked(url, fields, signal) {
-    const response = await post(url, fields, signal);
+    const body = new FormData();
+    for (const [name, value] of Object.entries(fields)) body.append(name, value);
+    const response = await post(url, body, signal);
     if (!response.ok) throw new Refused(await complaint(response));
     return response;
   }
@@ -350,19 +379,17 @@
   // keeping the text
 
   async function keep(button) {
-    const body = new FormData(form);
-    let said;
+    const sent = text.value;
     try {
-      const response = await fetch(button.formAction, { method: "POST", body, headers: { "X-CSRFToken": token } });
+      const response = await post(button.formAction, new FormData(form));
+      if (!response.ok && response.status !== NOT_KEPT) throw new Refused(await complaint(response));
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      said = page.getElementById("keep-said");
-      if (response.ok && said) settled = text.value;
-    } catch {
-      said = null;
+      byId("keep-said").replaceChildren(...page.getElementById("keep-said").childNodes);
+      if (response.ok) settled = sent;
+    } catch (error) {
+      const said = error instanceof Refused ? error.message : gettext("That did not work, and nothing was kept. Your text is still here: try again.");
+      byId("keep-said").replaceChildren(Object.assign(document.createElement("p"), { className: "field-error", role: "alert", textContent: said }));
     }
-    const there = byId("keep-said");
-    if (said) there.replaceChildren(...said.childNodes);
-    else there.textContent = gettext("That did not work, and nothing was kept. Your text is still here: try again.");
   }
 
   // wiring

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ from flask import Flask
 from app import auth
 from app.config import AppConfig
 from app.web.factory import create_app
-from storage import base_models, prefixes, samples, trials, users, voices
+from storage import base_models, prefixes, samples, trials, users, voices, web_sessions
 from storage.models import BlindTrial
 from storage.store import Storage
 from tests.app.web.browser import TEXT, Browser, Person, join
@@ -282,6 +283,46 @@ def test_a_script_of_somebody_signed_out_is_told_so(writer: Person, storage: Sto
         answer = writer.browser.client.post(path, data=data)
         assert answer.status_code == 401
         assert "signed out" in complaint(answer)
+
+
+def test_who_keeps_a_text_by_script_while_signed_out_is_told_so_and_others_see_a_page(
+    writer: Person, storage: Storage
+) -> None:
+    token = writer.browser.token()
+    with storage.database.session() as session:
+        web_sessions.end_all(session, writer.user.id)
+    keep = f"{writer.url}/write/keep"
+    by_script = writer.browser.client.post(keep, data={"text": TEXT}, headers={"X-CSRFToken": token})
+    assert by_script.status_code == 401
+    assert "your text is still here" in complaint(by_script)
+    by_hand = writer.browser.client.post(keep, data={"text": TEXT, "csrf_token": token})
+    assert by_hand.status_code == 401
+    assert by_hand.mimetype == "text/html"
+
+
+def test_a_form_token_is_renewed_for_whoever_opened_the_page_and_for_nobody_else(
+    writer: Person, bob: Person, browser: Browser
+) -> None:
+    page = writer.browser.get(f"{writer.url}/write").text
+    (path,) = re.findall(r'data-token="([^"]+)"', page)
+    given = writer.browser.get(path)
+    assert given.headers["Cache-Control"] == "no-store"
+    assert given.json is not None
+    form = {**wish(writer), "csrf_token": given.json["token"]}
+    assert writer.browser.client.post("/write/stream", data=form).status_code == 200
+    for other, status in ((bob.browser, 403), (browser, 401)):
+        refused = other.get(path)
+        assert refused.status_code == status
+        assert "your text is still here" in complaint(refused)
+    assert writer.browser.get("/write/token").status_code == 403
+
+
+def test_a_stale_form_is_known_to_a_script_by_its_code(writer: Person) -> None:
+    for path in ("/write/stream", f"{writer.url}/write/keep"):
+        answer = writer.browser.client.post(path, data={"text": TEXT}, headers={"X-CSRFToken": "old"})
+        assert answer.status_code == 400
+        assert answer.json is not None
+        assert answer.json["error"]["code"] == "stale_form"
 
 
 def test_a_platform_without_a_base_model_says_so(ada: Person) -> None:
