@@ -202,7 +202,7 @@ def writer_at_each_state(album: Album, storage: Storage) -> None:
         error_message=console_states.GAVE_UP,
     )
     album.take("voice-failed", broken.url, broken)
-    ready.browser.post("/voices", {"name": "Reports"})
+    ready.browser.post("/voices", {"name": "Letters"})
     album.take("write-untrained", f"{ready.url}/write", ready, unfold)
 
 
