@@ -36,6 +36,7 @@ from storage.store import Storage
 
 MOST_BYTES, MOST_MS = 150_000, 50.0
 NO_PAGES = {
+    "write.renew_token": "for the writing page's script",
     "static": "files, counted with the pages that refer to them",
     "admin.static": "files, counted with the pages that refer to them",
     "healthz": "for machines",
