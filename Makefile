@@ -15,7 +15,7 @@ demo: runtime ## the main job, start to finish; SAMPLES=folder, or SAMPLES=file.
 	@exec $(python) -m app.demo $${SAMPLES:+--samples "$$SAMPLES"} $${AUTHOR:+--author "$$AUTHOR"}
 
 test: check ## the checks and the whole test suite; ARGS="-k words" for a part of it
-	@exec $(python) -m pytest $(ARGS)
+	@exec $(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 run: runtime ## the whole platform on this machine; PORT=8010 and DATA=folder to choose others
 	@exec $(python) -m app.embedded $${DATA:+--data "$$DATA"} $${PORT:+--port "$$PORT"}
