@@ -162,23 +162,19 @@ def _split(
     base: BaseModel, sets: "_Sets", num_virtual_tokens: int, writings: Sequence[Writing], earlier: Earlier
 ) -> Split:
     longest = base.context_length - num_virtual_tokens
-
-    def to_train_on(pieces: Sequence[_Piece]) -> tuple[Block, ...]:
-        most = min(longest, TRAIN_BLOCK_TOKENS)
-        return tuple(block for piece in pieces for block in _forms(base, piece, most, ends=True))
-
+    train = [(piece.of, _forms(base, piece, min(longest, TRAIN_BLOCK_TOKENS), ends=True)) for piece in sets[0]]
     stop, test = (
         tuple(block for piece in pieces for block in _forms(base, piece, longest, ends=False)) for pieces in sets[1:]
     )
     trained_ids = tuple(sorted({piece.of for piece in sets[0]} - {""}))
     return Split(
-        train=to_train_on(sets[0]),
+        train=tuple(block for _, blocks in train for block in blocks),
         stop=stop,
         test=test,
         num_samples=len(writings),
         num_test_samples=len(sets[2]),
         trained_ids=trained_ids,
-        num_known_tokens=num_tokens(to_train_on([piece for piece in sets[0] if piece.of in earlier.trained])),
+        num_known_tokens=sum(num_tokens(blocks) for sample_id, blocks in train if sample_id in earlier.trained),
     )
 
 

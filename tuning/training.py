@@ -14,6 +14,7 @@ from tuning.prefix_encoder import Parametrisation
 _FINAL_SHARE = 0.1  # of the learning rate, at the last step
 _FEWER_STEPS_GOING_ON = 3  # times
 _LEAST_STEPS_GOING_ON = 12
+_LEAST_KNOWN_SHARE = 1 / 3  # of the text to be trained on
 _WARMUP_STEPS_GOING_ON = 3
 
 
@@ -61,7 +62,7 @@ class TrainingSettings:
         """Whether a training from a version that knows a part of this text comes as far in a third of the steps as anew
         in all: it does where a third is known and the steps are not few. Of few texts it learns the old ones by heart
         (docs/likeness.md)."""
-        known = _FEWER_STEPS_GOING_ON * split.num_known_tokens >= num_tokens(split.train)
+        known = split.num_known_tokens >= _LEAST_KNOWN_SHARE * num_tokens(split.train)
         return known and self._steps_going_on(split) >= _LEAST_STEPS_GOING_ON
 
     def suited_to(self, job: "TrainingJob") -> Self:

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -125,27 +125,40 @@ def test_runs_come_in_pages_newest_first(api: Api, ann: Person) -> None:
     assert [run["created_at"] for run in seen] == sorted((run["created_at"] for run in seen), reverse=True)
 
 
+def events_of_a_new_run(api: Api, person: Person, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a stream, of which something comes often."""
+    monkeypatch.setattr(server_sent_events, "POLL_S", 0.02)
+    monkeypatch.setattr(server_sent_events, "PING_S", 0.1)
+    write_samples(api.storage, person)
+    run = api.call(person, "POST", f"/v1/voices/{person.voice_id}/tuning_runs", json={}).json
+    return f"{api.url}/v1/tuning_runs/{run['id']}/events?stream=true"
+
+
+def followed(url: str, person: Person, at_first_ping: Callable[[], object]) -> tuple[httpx.Response, list[str]]:
+    """A stream to its end, and its lines that are not empty; at the first ping something is done."""
+    lines: list[str] = []
+    with httpx.stream("GET", url, headers=person.headers, timeout=10) as answer:
+        for line in filter(None, answer.iter_lines()):
+            if line == ": ping" and line not in lines:
+                at_first_ping()
+            lines.append(line)
+    return answer, lines
+
+
 def test_events_are_streamed_as_they_come_until_the_run_ends(
     api: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_sent_events, "POLL_S", 0.02)
-    monkeypatch.setattr(server_sent_events, "PING_S", 0.1)
-    write_samples(api.storage, ann)
-    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
-    url = f"{api.url}/v1/tuning_runs/{run['id']}/events?stream=true"
-    lines: list[str] = []
-    with httpx.stream("GET", url, headers=ann.headers, timeout=10) as answer:
-        for line in filter(None, answer.iter_lines()):
-            if line == ": ping" and line not in lines:
-                api.call(ann, "POST", f"/v1/tuning_runs/{run['id']}/cancel")
-            lines.append(line)
+    url = events_of_a_new_run(api, ann, monkeypatch)
+    cancel = url.removeprefix(api.url).replace("/events?stream=true", "/cancel")
+    answer, lines = followed(url, ann, lambda: api.call(ann, "POST", cancel))
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert ": ping" in lines
     assert lines[-1] == "data: [DONE]"
     ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
     told = [json.loads(line.removeprefix("data: ")) for line in lines[:-1] if line.startswith("data: ")]
     assert ids == [event["id"] for event in told]
-    assert ids == [event["id"] for event in api.call(ann, "GET", f"/v1/tuning_runs/{run['id']}/events").json["data"]]
+    listed = api.call(ann, "GET", url.removeprefix(api.url).removesuffix("?stream=true")).json["data"]
+    assert ids == [event["id"] for event in listed]
     # A browser that lost the connection goes on where it was.
     assert len(ids) > 1
     for after, left_off, rest in (("", ids[0], ids[1:]), (ids[0], ids[-1], []), (ids[-1], ids[0], [])):
@@ -158,17 +171,10 @@ def test_events_are_streamed_as_they_come_until_the_run_ends(
 def test_a_voice_that_is_deleted_ends_the_stream_of_its_training_in_words(
     api: Api, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_sent_events, "POLL_S", 0.02)
-    monkeypatch.setattr(server_sent_events, "PING_S", 0.1)
-    write_samples(api.storage, ann)
-    run = api.call(ann, "POST", f"/v1/voices/{ann.voice_id}/tuning_runs", json={}).json
-    url = f"{api.url}/v1/tuning_runs/{run['id']}/events?stream=true"
-    lines: list[str] = []
-    with httpx.stream("GET", url, headers=ann.headers, timeout=10) as answer:
-        for line in filter(None, answer.iter_lines()):
-            if line == ": ping" and line not in lines:
-                assert api.call(ann, "DELETE", f"/v1/voices/{ann.voice_id}").status_code == 200
-            lines.append(line)
+    url = events_of_a_new_run(api, ann, monkeypatch)
+    deleted = f"/v1/voices/{ann.voice_id}"
+    _, lines = followed(url, ann, lambda: api.call(ann, "DELETE", deleted))
+    assert api.call(ann, "GET", deleted).status_code == 404
     assert ": ping" in lines
     assert json.loads(lines[-1].removeprefix("data: "))["error"]["code"] == "run_not_found"
 
