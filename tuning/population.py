@@ -1,6 +1,6 @@
 """The population prefix: where every voice on one base model starts from, trained on public text alone.
 
-    python -m tuning.population TEXTS… --out FILE
+    python -m tuning.population TEXTS… --out FILE [--writers TEXTS… --rehearsals N]
 
 It is a starting point and never somebody's voice: a run publishes only what beats it (tuning.evaluation). Owns how one
 is made and found; the command prints one JSON object as its last line. Knows nothing of people, runs or storage.
@@ -18,20 +18,34 @@ from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Block, Split, text_blocks
 from tuning.errors import ConfigurationError, InvalidPrefix, TooLittleText, TuningError, WrongBaseModel
+from tuning.memory import plan_memory
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
-from tuning.public_texts import Source, read_texts
+from tuning.public_texts import Source, read_texts, read_writers
+from tuning.rehearsal import (
+    WARMUP_STEPS,
+    PublicWriter,
+    RehearsalSettings,
+    public_writers,
+    rehearse,
+    require_writers,
+)
 from tuning.trainer import Progress, TrainingJob, TrainingSettings, train_prefixes
 
 FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
 SETTINGS = TrainingSettings(epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
+REHEARSAL = RehearsalSettings()
 _HELD_OUT = 64  # documents
 _CHARS = 1_500  # read of one document: many short pieces of many hands, not few long ones
 _CANNOT = 2
 _TEXTS = (
     ".txt, .md or .jsonl, each also .xz, or folders of them; PATH:3000 keeps of each file the 3000 stretches that are "
     "most like a person's own writing"
+)
+_WRITERS = (
+    "make the prefix one to start from: rehearse with the writers of these texts, a long document one or more; "
+    "PATH:2000 keeps of each file the 2000 writers that are most like a person's own writing"
 )
 
 
@@ -89,16 +103,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigurationError(f"The folder {options.out.parent} of --out does not exist; make it first.")
         config = TuningConfig.from_env()
         base = load_base_model(config)
-        texts = read_texts(options.texts, options.seed)
+        texts, writers = read_texts(options.texts, options.seed), _writers(base, config, options)
         settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
-        data = train_population(base, texts, settings, options.seed).to_bytes()
+        prefix = train_population(base, texts, settings, options.seed)
+        if writers:
+            prefix = _rehearsed(base, prefix, writers, config, options)
+        data = prefix.to_bytes()
         options.out.write_bytes(data)
     except (TuningError, OSError) as wrong:
         print(f"idiolect: {wrong}", file=sys.stderr)
         return _CANNOT
-    facts = {"texts": len(texts), "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    facts = {
+        "texts": len(texts),
+        "writers": len(writers),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     print(json.dumps(facts | {"base_fingerprint": base.fingerprint, "out": str(options.out)}))
     return 0
+
+
+def _writers(base: BaseModel, config: TuningConfig, options: argparse.Namespace) -> list[PublicWriter]:
+    if not options.writers:
+        return []
+    writers = public_writers(base, read_writers(options.writers, options.seed), config.num_virtual_tokens)
+    require_writers(writers, REHEARSAL)  # before the work
+    return writers
+
+
+def _rehearsed(
+    base: BaseModel,
+    start: Prefix,
+    writers: Sequence[PublicWriter],
+    config: TuningConfig,
+    options: argparse.Namespace,
+) -> Prefix:
+    training = TrainingSettings.from_config(config)
+    settings = replace(REHEARSAL, training=replace(training, warmup_steps=WARMUP_STEPS))
+    plan = plan_memory(base, training, config).step
+    return rehearse(
+        base, start, writers, options.rehearsals, settings, plan=plan, seed=options.seed, on_look=_tell_rehearsal
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -106,6 +151,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("texts", type=Source.of, nargs="+", metavar="TEXTS", help=_TEXTS)
     parser.add_argument("--out", type=Path, required=True, help=f"best {FILE_NAME} in the base model's folder")
     parser.add_argument("--steps", type=int, default=SETTINGS.max_steps, help="optimizer steps at most")
+    parser.add_argument("--writers", type=Source.of, nargs="+", default=[], metavar="TEXTS", help=_WRITERS)
+    parser.add_argument(
+        "--rehearsals", type=int, default=300, help="trainings of a few writers at a time; a few minutes on a GPU"
+    )
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -128,6 +177,10 @@ def _mend(path: Path) -> str:
         f"Make it again for this model with `python -m tuning.population TEXTS --out {path}`, name another one in "
         f"IDIOLECT_POPULATION_PREFIX, or set that to {NONE}."
     )
+
+
+def _tell_rehearsal(rehearsal: int, gain: float) -> None:
+    print(f"rehearsal {rehearsal}: public writers come {gain:.2f} % closer", file=sys.stderr, flush=True)
 
 
 def _tell(progress: Progress) -> None:

@@ -33,7 +33,7 @@ class PrefixEncoder(nn.Module):
         self._parametrisation = parametrisation
         self._layer_shapes = start.layer_shapes
         self._base_fingerprint = start.base_fingerprint
-        flat = _flatten(start.keys, start.values)
+        flat = flatten(start.keys, start.values)
         self.register_buffer("start", flat, persistent=False)
         self.register_buffer("scale", _spread(start), persistent=False)
         if parametrisation == "direct":
@@ -105,7 +105,7 @@ def training_dtype(base: BaseModel) -> torch.dtype:
     return torch.float64 if base.dtype == torch.float64 else torch.float32
 
 
-def _flatten(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
+def flatten(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
     """[P, width]: each layer's keys, then its values, heads side by side."""
     parts = [tensor.transpose(0, 1).flatten(1) for pair in zip(keys, values, strict=True) for tensor in pair]
     return torch.cat(parts, dim=1)

@@ -14,6 +14,9 @@ from tuning.errors import TooLittleText, UnreadableText
 
 SEPARATOR = "<|endoftext|>"
 STRETCH_CHARS = 3_000
+PIECE_CHARS = 1_100  # of a writer's
+MOST_PIECES = 12  # of a writer: a longer document counts as several
+LEAST_PIECES = 7
 LEAST_CHARS = 400
 _SUFFIXES = (".txt", ".md", ".jsonl")
 _WORD = re.compile(r"[a-z']+")
@@ -56,6 +59,14 @@ def read_texts(sources: Sequence[Source], seed: int) -> list[str]:
     return stretches
 
 
+def read_writers(sources: Sequence[Source], seed: int) -> list[list[str]]:
+    """Writers as lists of pieces of about PIECE_CHARS, shuffled by `seed`: every document of at least LEAST_PIECES is
+    one, a long one several. A source's `most` counts writers. Files and errors as read_texts has them."""
+    writers = [writer for source in sources for file in _files(source.path) for writer in _writers(file, source.most)]
+    random.Random(seed).shuffle(writers)
+    return writers
+
+
 def personal(text: str) -> float:
     """Share of first-person words, and half the share of words of talk, of all words."""
     words = _WORD.findall(text.lower())
@@ -76,10 +87,25 @@ def _chosen(file: Path, most: int | None) -> list[str]:
     return stretches if most is None else sorted(stretches, key=personal, reverse=True)[:most]
 
 
-def _stretches(text: str) -> Iterator[str]:
+def _writers(file: Path, most: int | None) -> list[list[str]]:
+    documents = [list(_stretches(text, PIECE_CHARS)) for text in _texts(file)]
+    writers = [
+        pieces
+        for document in documents
+        for start in range(0, len(document), MOST_PIECES)
+        if len(pieces := document[start : start + MOST_PIECES]) >= LEAST_PIECES
+    ]
+    if not writers:
+        raise TooLittleText(f"{file} holds no document of {LEAST_PIECES} pieces of {PIECE_CHARS} characters.")
+    if most is None:
+        return writers
+    return sorted(writers, key=lambda pieces: personal(" ".join(pieces)), reverse=True)[:most]
+
+
+def _stretches(text: str, chars: int = STRETCH_CHARS) -> Iterator[str]:
     plain = _SPEAKER.sub("", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip()
-    for start in range(0, len(plain), STRETCH_CHARS):
-        stretch = plain[start : start + STRETCH_CHARS]
+    for start in range(0, len(plain), chars):
+        stretch = plain[start : start + chars]
         whole_words = stretch[stretch.find(" ") + 1 :] if start else stretch
         if len(whole_words) >= LEAST_CHARS:
             yield whole_words

@@ -8,6 +8,7 @@ import torch
 
 from tests.tiny_model import make_prefix, make_tiny, save_tiny
 from tests.tuning.texts import plain
+from tuning import population
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.dataset import text_blocks
@@ -15,7 +16,8 @@ from tuning.errors import ConfigurationError, TooLittleText, UnreadableText
 from tuning.evaluation import bits_per_char
 from tuning.population import FILE_NAME, load_population, main, train_population
 from tuning.prefix import Prefix
-from tuning.public_texts import STRETCH_CHARS, Source, personal, read_texts
+from tuning.public_texts import LEAST_PIECES, MOST_PIECES, STRETCH_CHARS, Source, personal, read_texts, read_writers
+from tuning.rehearsal import RehearsalSettings
 from tuning.training import TrainingSettings
 
 SETTINGS = TrainingSettings(
@@ -119,6 +121,39 @@ def test_the_most_personal_stretches_of_each_file_are_kept_without_speakers_name
     assert not any("Ann" in text or "Bob:" in text for text in kept)
     assert max(map(len, read_texts([Source(tmp_path)], seed=0))) <= STRETCH_CHARS
     assert len(read_texts([Source(tmp_path)], seed=0)) == 5
+
+
+def test_a_long_document_is_several_writers_and_a_short_one_none(tmp_path: Path) -> None:
+    mine, dry = (sentence * 200 for sentence in ("I told my sister so. I was glad. ", "It was dredged in that year. "))
+    (tmp_path / "all.txt").write_text("<|endoftext|>".join([mine[:3_000], mine * 4, dry * 2]))
+    writers = read_writers([Source(tmp_path / "all.txt")], seed=0)
+    assert len(writers) == 3  # 24 pieces of the long one, and ten dry ones
+    assert all(LEAST_PIECES <= len(pieces) <= MOST_PIECES for pieces in writers)
+    (kept,) = read_writers([Source(tmp_path / "all.txt", 1)], seed=0)
+    assert personal(" ".join(kept)) > 0.2
+    (tmp_path / "short.txt").write_text(mine[:3_000])
+    with pytest.raises(TooLittleText, match=r"short\.txt holds no document of 7 pieces"):
+        read_writers([Source(tmp_path / "short.txt")], seed=0)
+
+
+def test_the_command_rehearses_with_public_writers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, writers = save_tiny("llama", tmp_path / "model"), tmp_path / "writers.txt"
+    write_public_texts(tmp_path / "texts")
+    monkeypatch.setenv("IDIOLECT_BASE_MODEL", str(model))
+    monkeypatch.setenv("IDIOLECT_NUM_VIRTUAL_TOKENS", "4")
+    monkeypatch.setattr(population, "REHEARSAL", RehearsalSettings(writers=2, steps=2, looked_at=4))
+    line = [str(tmp_path / "texts"), "--steps", "1", "--writers", str(writers), "--rehearsals", "1", "--out"]
+    writers.write_text("<|endoftext|>".join(f"Writer {n} saw it. " * 500 for n in range(8)))
+    assert main([*line, str(model / FILE_NAME)]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out.splitlines()[-1])["writers"] == 8
+    assert "rehearsal 1: public writers come" in printed.err
+    writers.write_text("<|endoftext|>".join(f"Writer {n} saw it. " * 500 for n in range(2)))
+    assert main([*line, str(tmp_path / "none")]) == 2
+    assert "2 writers are too few; rehearsals need at least 6" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "none").exists()
 
 
 def test_none_means_no_shared_start_even_where_the_model_has_one(base: BaseModel, tmp_path: Path) -> None:
