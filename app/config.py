@@ -44,6 +44,8 @@ class AppConfig:
     trusted_proxies: reverse proxies in front of the web role, whose X-Forwarded-For and -Proto are believed
         (IDIOLECT_TRUSTED_PROXIES; 0: none, the headers are anybody's to send).
     max_guests: people who may try it at once without an account (IDIOLECT_MAX_GUESTS; 0: nobody may).
+    sign_up: who makes accounts (IDIOLECT_SIGN_UP): "open", whoever comes to the page; "closed", an owner in the console
+        and the service of oidc_issuer, and there are no guests either.
     oidc_issuer: the OpenID Connect service that people may sign in with (IDIOLECT_OIDC_ISSUER; empty: none).
     oidc_client_id: by what it knows this platform (IDIOLECT_OIDC_CLIENT_ID); needed with oidc_issuer.
     oidc_client_secret: what this platform proves itself with there (IDIOLECT_OIDC_CLIENT_SECRET; empty: a public
@@ -66,6 +68,7 @@ class AppConfig:
     logprobs: str = "off"
     trusted_proxies: int = 0
     max_guests: int = 20
+    sign_up: str = "open"
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
@@ -83,6 +86,8 @@ class AppConfig:
                 raise ConfigurationError(f"{name} must be at least 1, not {value}")
         if self.logprobs not in ("on", "off"):
             raise ConfigurationError(f"IDIOLECT_LOGPROBS must be on or off, not {self.logprobs!r}")
+        if self.sign_up not in ("open", "closed"):
+            raise ConfigurationError(f"IDIOLECT_SIGN_UP must be open or closed, not {self.sign_up!r}")
         if self.trusted_proxies < 0:
             raise ConfigurationError(f"IDIOLECT_TRUSTED_PROXIES must be 0 or more, not {self.trusted_proxies}")
         at_least_nothing = {
@@ -127,6 +132,11 @@ class AppConfig:
             "front of the web role, usually 1"
         )
 
+    @property
+    def guests(self) -> int:
+        """How many may be here at once: nobody where not everybody may come."""
+        return self.max_guests if self.sign_up == "open" else 0
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
         """Read the environment. Raises ConfigurationError with the variable to mend."""
@@ -144,6 +154,7 @@ class AppConfig:
             logprobs=env.get("IDIOLECT_LOGPROBS", "") or cls.logprobs,
             trusted_proxies=_whole(env, "IDIOLECT_TRUSTED_PROXIES", cls.trusted_proxies),
             max_guests=_whole(env, "IDIOLECT_MAX_GUESTS", cls.max_guests),
+            sign_up=env.get("IDIOLECT_SIGN_UP", "") or cls.sign_up,
             oidc_issuer=env.get("IDIOLECT_OIDC_ISSUER", ""),
             oidc_client_id=env.get("IDIOLECT_OIDC_CLIENT_ID", ""),
             oidc_client_secret=env.get("IDIOLECT_OIDC_CLIENT_SECRET", ""),

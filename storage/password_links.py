@@ -60,6 +60,11 @@ def holder(session: Session, token: str) -> User | None:
     )
 
 
+def is_first(session: Session, user: User) -> bool:
+    """Whether the account has no way in yet: a password chosen now replaces nothing."""
+    return not user.password_hash and session.scalar(select(Identity).where(Identity.user_id == user.id)) is None
+
+
 def choose_password(
     session: Session, token: str, password: str, *, hasher: PasswordHasher = passwords.HASHER
 ) -> User | None:

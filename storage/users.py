@@ -54,8 +54,9 @@ def account(*, email: str, password: str | None, role: Role, hasher: PasswordHas
     )
 
 
-def add(session: Session, keys: KeyStore, user: User) -> User:
-    """Keep a new account, and make its data key and first voice. Raises Conflict (the address is taken)."""
+def add(session: Session, keys: KeyStore, user: User, *, actor_id: str | None = None) -> User:
+    """Keep a new account, and make its data key and first voice. actor_id: who made it for the person, None where they
+    did. Raises Conflict (the address is taken)."""
     try:
         with session.begin_nested():
             session.add(user)
@@ -63,8 +64,14 @@ def add(session: Session, keys: KeyStore, user: User) -> User:
         raise Conflict("There is already an account with this address: sign in, or use another address.") from None
     keys.create(user.id)
     voices.create_voice(session, user.id, FIRST_VOICE)
-    audit.record(session, "user.signed_up", actor_id=user.id, subject_id=user.id, role=user.role)
+    audit.record(session, "user.signed_up", actor_id=actor_id or user.id, subject_id=user.id, role=user.role)
     return user
+
+
+def invite(session: Session, keys: KeyStore, email: str, actor_id: str) -> User:
+    """An account for somebody else, who chooses its password with a link (storage.password_links). Raises
+    InvalidAccount, Conflict (the address is taken)."""
+    return add(session, keys, account(email=email, password=None, role="writer"), actor_id=actor_id)
 
 
 def verify_password(

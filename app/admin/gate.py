@@ -17,7 +17,8 @@ SAYS: dict[ConsoleRole, str] = {
     "auditor": marked("looks at everything and changes nothing"),
     "operator": marked("also cares for runs, workers and cache, revokes keys and suspends writers"),
     "owner": marked(
-        "also says who is what here, sets quotas, erases people, and can read a sample where a reason is given"
+        "also makes accounts, says who is what here, sets quotas, erases people, and can read a sample where a reason "
+        "is given"
     ),
 }
 YOU_ARE: dict[ConsoleRole, str] = {
@@ -26,8 +27,8 @@ YOU_ARE: dict[ConsoleRole, str] = {
         "You are an operator here, who also cares for runs, workers and cache, revokes keys and suspends writers."
     ),
     "owner": marked(
-        "You are an owner here, who also says who is what here, sets quotas, erases people, and can read a sample "
-        "where a reason is given."
+        "You are an owner here, who also makes accounts, says who is what here, sets quotas, erases people, and can "
+        "read a sample where a reason is given."
     ),
 }
 NAMES = (marked("auditor"), marked("operator"), marked("owner"))

@@ -1,5 +1,5 @@
-"""Users: find one, see their keys' metadata, voices and runs; suspend, let back in, say what they are here, let choose
-a new password, erase."""
+"""Users: invite one, find one, see their keys' metadata, voices and runs; suspend, let back in, say what they are here,
+let choose a new password, erase."""
 
 from typing import Any, get_args
 
@@ -12,7 +12,7 @@ from app.web.session import app_config, me, post_config, storage
 from app.web.words import gettext, marked, told
 from storage import api_keys, audit, deliveries, overview, password_links, quotas, tuning_runs, usage, voices
 from storage import users as user_store
-from storage.errors import Conflict
+from storage.errors import Conflict, InvalidAccount
 from storage.models import ConsoleRole, User, UserState
 
 users = Blueprint("users", __name__, url_prefix="/users")
@@ -34,8 +34,8 @@ NOW_IS: dict[ConsoleRole, str] = {
         "suspends writers."
     ),
     "owner": marked(
-        "From now on this person is an owner here, who also says who is what here, sets quotas, erases people, and can "
-        "read a sample where a reason is given."
+        "From now on this person is an owner here, who also makes accounts, says who is what here, sets quotas, erases "
+        "people, and can read a sample where a reason is given."
     ),
 }
 WRITER_AGAIN = marked("A writer now. The console is closed to them from now on; nothing of theirs was deleted.")
@@ -45,14 +45,14 @@ AN_OWNERS_TO_DO = marked("This person has a role in the console, so an owner has
 
 @users.get("")
 @needs("auditor")
-def index() -> ResponseReturnValue:
+def index(typed: str = "", error: str = "") -> ResponseReturnValue:
     """Everybody, newest first, or whoever's address or id holds what was searched for."""
     query, after = request.args.get("q", "").strip(), request.args.get("after")
     asked = request.args.get("which", "")
     only = next((choice for choice in ONLY if choice == asked), None)
     with storage().database.reading() as session:
         found = user_store.list_users(session, query=query, only=only, after=after, limit=PAGE + 1)
-    return render_template(
+    page = render_template(
         "admin/users.html",
         users=found[:PAGE],
         query=query,
@@ -60,7 +60,26 @@ def index() -> ResponseReturnValue:
         choices=(("", marked("everybody")), *((choice, choice) for choice in ONLY)),
         more=found[PAGE - 1].id if len(found) > PAGE else None,
         first=after is None,
+        typed=typed,
+        error=error,
     )
+    return page, 422 if error else 200
+
+
+@users.post("/new/account")
+@needs("owner")
+def invite() -> ResponseReturnValue:
+    """An account for somebody, and the link with which they choose its password: on this page and nowhere else."""
+    typed = request.form.get("address", "")
+    try:
+        with storage().database.session() as session:
+            user = user_store.invite(session, storage().keys, typed, me().id)
+            token = password_links.make_link(session, user.id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
+    except InvalidAccount as wrong:
+        return index(typed, told(str(wrong)))
+    except Conflict:
+        return index(typed, gettext("There is already an account with this address."))
+    return password_link_page(user, token, invited=True)
 
 
 @users.get("/<user_id>")
@@ -145,8 +164,13 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
         token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
         if post_config().sends_mail:
             deliveries.add(session, user_id, "password_link_made", "mail")
+    return password_link_page(user, token, invited=False)
+
+
+def password_link_page(user: User, token: str, *, invited: bool) -> str:
+    """The link, this once."""
     link = app_config().public_url + url_for("passwords.choose", token=token)
-    return render_template("admin/password_link.html", user=user, link=link)
+    return render_template("admin/password_link.html", user=user, link=link, invited=invited)
 
 
 def state_mistake(user: User) -> str:

@@ -7,7 +7,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from app.web import identity
-from app.web.session import begin, find_me, finish, forget, local_path, storage
+from app.web.session import app_config, begin, find_me, finish, forget, local_path, storage
 from app.web.words import gettext, marked, told
 from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount, NotFound
@@ -16,17 +16,32 @@ accounts = Blueprint("accounts", __name__)
 WRONG_PAIR = marked("That address and password don't go together. Check both, or sign up if you have no account yet.")
 
 
+@accounts.app_context_processor
+def offered() -> dict[str, object]:
+    """`sign_up_open`, for the pages of who is not signed in."""
+    return {"sign_up_open": app_config().sign_up == "open"}
+
+
 @accounts.route("/signup", methods=["GET", "POST"])
 def sign_up() -> ResponseReturnValue:
     """The form; then the account, its first voice, and a session."""
+    if request.method == "GET" and find_me():
+        return redirect(url_for("voices.home"))
+    if app_config().sign_up == "closed":
+        return sign_up_closed()
     if request.method == "GET":
-        return redirect(url_for("voices.home")) if find_me() else render_template("signup.html", email="")
+        return render_template("signup.html", email="")
     try:
         with storage().database.session() as session:
             user = users.sign_up(session, storage().keys, email=typed("email"), password=typed("password"))
     except (Conflict, InvalidAccount) as wrong:
         return render_template("signup.html", email=request.form.get("email", ""), error=told(str(wrong))), 422
     return begin(redirect(url_for("voices.home")), user.id)
+
+
+def sign_up_closed() -> ResponseReturnValue:
+    """Whom else to ask, where accounts are not made by whoever comes."""
+    return render_template("signup.html", service=identity.service()), 403
 
 
 @accounts.route("/signin", methods=["GET", "POST"])

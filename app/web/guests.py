@@ -7,6 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from app.pieces.reading import BUNDLED, read_pieces
+from app.web.accounts import sign_up_closed
 from app.web.session import app_config, begin, find_me, me, sign_in_required, storage
 from app.web.words import gettext, told
 from storage import guests as guest_store
@@ -20,7 +21,7 @@ guests = Blueprint("guests", __name__, url_prefix="/guest")
 @guests.app_context_processor
 def offered() -> dict[str, object]:
     """`guests_welcome`, for the page of who is not signed in."""
-    return {"guests_welcome": app_config().max_guests > 0}
+    return {"guests_welcome": app_config().guests > 0}
 
 
 @guests.post("")
@@ -30,7 +31,7 @@ def come_in() -> ResponseReturnValue:
         return redirect(url_for("voices.home"))
     try:
         with storage().database.session() as session:
-            guest = guest_store.welcome(session, storage().keys, app_config().max_guests, examples())
+            guest = guest_store.welcome(session, storage().keys, app_config().guests, examples())
             (voice,) = voices.list_voices(session, guest.id)
     except LimitReached as wrong:
         flash(told(str(wrong)), "error")
@@ -45,6 +46,8 @@ def keep() -> ResponseReturnValue:
         return elsewhere
     if me().guest_until is None:
         return redirect(url_for("settings.account"))
+    if app_config().sign_up == "closed":
+        return sign_up_closed()
     if request.method == "GET":
         return render_template("guest_keep.html", email="")
     email = request.form.get("email", "")

@@ -38,17 +38,21 @@ def choose() -> ResponseReturnValue:
     token = request.values.get("token", "")
     with storage().database.reading() as session:
         user = password_links.holder(session, token)
+        first = user is not None and password_links.is_first(session, user)
     if user is None:
         return render_template("password_new.html", user=None), 404
     if request.method == "GET":
-        return render_template("password_new.html", user=user, token=token)
+        return render_template("password_new.html", user=user, token=token, first=first)
     try:
         changed = change(token)
     except InvalidAccount as wrong:
-        return render_template("password_new.html", user=user, token=token, error=told(str(wrong))), 422
+        return render_template("password_new.html", user=user, token=token, first=first, error=told(str(wrong))), 422
     if changed is None:
         return render_template("password_new.html", user=None), 404
     answer = forget(redirect(url_for("accounts.sign_in")))
+    if first:
+        flash(gettext("Your password is chosen. Sign in with it."))
+        return answer
     flash(
         gettext(
             "Your password is changed. Every browser is signed out, and API keys, connected sign-ins and notices from "

@@ -29,6 +29,7 @@ LEAST: dict[str, ConsoleRole] = {
     "users.set_role": "owner",
     "users.make_password_link": "owner",
     "users.erase": "owner",
+    "users.invite": "owner",
     "quotas.edit": "owner",
     "quotas.change": "owner",
     "reading.choose": "owner",
