@@ -42,7 +42,7 @@ class User(Base):
     __tablename__ = "users"
     id: Mapped[str] = mapped_column(primary_key=True)  # user-…
     email: Mapped[str] = mapped_column(unique=True)
-    password_hash: Mapped[str]  # argon2id; empty: signs in by an Identity alone
+    password_hash: Mapped[str]  # argon2id; empty: signs in by an Identity alone, or not yet
     role: Mapped[Role] = mapped_column(String(16), default="writer")
     console_role: Mapped[ConsoleRole | None] = mapped_column(
         String(16)

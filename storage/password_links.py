@@ -34,7 +34,8 @@ class HandedLink:
 
 def make_link(session: Session, user_id: str, *, actor_id: str | None, lifetime_s: float) -> str:
     """A new link's token, for an active person; links made before stay good. actor_id: the administrator who made it,
-    None where the person asked for it by mail. Raises NotFound."""
+    None where the person asked for it by mail. Where the account has no way in yet it is an invitation, and the trail
+    says so. Raises NotFound."""
     user = users.get_user(session, user_id)
     if user.state != "active":
         raise NotFound("nobody active has this id")
@@ -43,7 +44,8 @@ def make_link(session: Session, user_id: str, *, actor_id: str | None, lifetime_
     link = PasswordLink(token_hash=token_hash, user_id=user_id, created_at=at, expires_at=at + lifetime_s)
     session.add(link)
     session.flush()
-    audit.record(session, MADE, actor_id=actor_id, subject_id=user_id, link=token_hash[:ID_CHARS])
+    invites = {} if users.has_way_in(session, user) else {"invites": True}
+    audit.record(session, MADE, actor_id=actor_id, subject_id=user_id, link=token_hash[:ID_CHARS], **invites)
     return token
 
 
@@ -58,11 +60,6 @@ def holder(session: Session, token: str) -> User | None:
             User.state == "active",
         )
     )
-
-
-def is_first(session: Session, user: User) -> bool:
-    """Whether the account has no way in yet: a password chosen now replaces nothing."""
-    return not user.password_hash and session.scalar(select(Identity).where(Identity.user_id == user.id)) is None
 
 
 def choose_password(
@@ -89,12 +86,13 @@ def choose_password(
 
 
 def list_handed(session: Session, user_id: str) -> list[HandedLink]:
-    """Every link to this account that an administrator made, newest first."""
+    """Every link to this account that an administrator made, newest first, but for invitations: there was nothing in
+    it to read before."""
     by_hand = (AuditEvent.action == MADE, AuditEvent.subject_id == user_id, AuditEvent.actor_id.is_not(None))
     made = session.scalars(select(AuditEvent).where(*by_hand).order_by(AuditEvent.id.desc()).limit(MOST_LISTED)).all()
     changes = audit.list_events(session, action=USED, subject_id=user_id, limit=MOST_LISTED)[::-1]
     uses = [change for change in changes if change.detail.get("by") == "link"]
-    return [_handed(session, event, uses) for event in made]
+    return [_handed(session, event, uses) for event in made if not event.detail.get("invites")]
 
 
 def _handed(session: Session, made: AuditEvent, uses: list[AuditEvent]) -> HandedLink:

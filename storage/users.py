@@ -13,7 +13,7 @@ from storage import audit, clock, paging, passwords, prefixes, receipts, voices,
 from storage.errors import Conflict, InvalidAccount, NotFound
 from storage.ids import new_id
 from storage.keys import KeyStore
-from storage.models import AuditEvent, ConsoleRole, PasswordLink, Receipt, Role, TuningRun, User, UserState
+from storage.models import AuditEvent, ConsoleRole, Identity, PasswordLink, Receipt, Role, TuningRun, User, UserState
 from storage.store import Storage
 
 Only = Literal["suspended", "administrators"]
@@ -164,18 +164,29 @@ def set_state(session: Session, user_id: str, state: UserState) -> User:
 
 def set_console_role(session: Session, user_id: str, role: ConsoleRole | None) -> User:
     """Make somebody an administrator of this kind, or a writer (None) again. Raises NotFound, Conflict for the last
-    owner and for a suspended person who should become an administrator. The caller records who did it."""
+    owner, and for a guest or a suspended person who should become an administrator, or one without a way in. The caller
+    records who did it."""
     user = get_user(session, user_id)
     if role is not None and user.state != "active":
         raise Conflict("This person is suspended: nothing was changed. Let them back in first.")
     if role is not None and user.guest_until is not None:
         raise Conflict("This is a guest, whose account ends by itself: nothing was changed.")
+    if role is not None and not has_way_in(session, user):
+        raise Conflict(
+            "This person has not chosen a password yet: nothing was changed. A link that you make lets them."
+        )
     if role != "owner":
         _keep_one_owner(session, user)
     user.role, user.console_role = "writer" if role is None else "admin", role
     _end_links(session, user_id)  # one made for a writer must not lead into the console
     session.flush()
     return user
+
+
+def has_way_in(session: Session, user: User) -> bool:
+    """Whether the account can be signed in to: an invited person's can't before they have chosen a password."""
+    connected = select(Identity).where(Identity.user_id == user.id).limit(1)
+    return bool(user.password_hash) or session.scalar(connected) is not None
 
 
 def has_admin(session: Session) -> bool:

@@ -88,7 +88,8 @@ def show(user_id: str, typed: str = "", error: str = "") -> ResponseReturnValue:
     """One person: figures and states, no text."""
     with storage().database.reading() as session:
         shown: dict[str, Any] = {
-            "user": user_store.get_user(session, user_id),
+            "user": (user := user_store.get_user(session, user_id)),
+            "invited": not user_store.has_way_in(session, user),
             "standings": quotas.standings(session, user_id),
             "holdings": overview.read_holdings(session, user_id),
             "keys": [(key, api_keys.scopes_of(key)) for key in api_keys.list_keys(session, user_id)],
@@ -161,10 +162,11 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
             raise Conflict(
                 gettext("Only an active writer's password can be changed so: whoever holds the link is them.")
             )
+        invited = not user_store.has_way_in(session, user)
         token = password_links.make_link(session, user_id, actor_id=me().id, lifetime_s=password_links.BY_HAND_S)
-        if post_config().sends_mail:
+        if post_config().sends_mail and not invited:
             deliveries.add(session, user_id, "password_link_made", "mail")
-    return password_link_page(user, token, invited=False)
+    return password_link_page(user, token, invited=invited)
 
 
 def password_link_page(user: User, token: str, *, invited: bool) -> str:

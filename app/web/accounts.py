@@ -13,6 +13,7 @@ from storage import crypto, first_administrator, users
 from storage.errors import Conflict, InvalidAccount, NotFound
 
 accounts = Blueprint("accounts", __name__)
+WRONG_PAIR_CLOSED = marked("That address and password don't go together. Check both.")
 WRONG_PAIR = marked("That address and password don't go together. Check both, or sign up if you have no account yet.")
 
 
@@ -53,7 +54,8 @@ def sign_in() -> ResponseReturnValue:
     with storage().database.session() as session:
         user = users.verify_password(session, request.form.get("email", ""), request.form.get("password", ""))
     if user is None:
-        return sign_in_page(onward, gettext(WRONG_PAIR)), 401
+        wrong_pair = WRONG_PAIR if app_config().sign_up == "open" else WRONG_PAIR_CLOSED
+        return sign_in_page(onward, gettext(wrong_pair)), 401
     if user.state != "active":
         return sign_in_page(onward, gettext(identity.SUSPENDED)), 403
     return begin(redirect(onward or url_for("voices.home")), user.id)

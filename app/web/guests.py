@@ -29,9 +29,11 @@ def come_in() -> ResponseReturnValue:
     """A guest's account with the example pieces, and a session. Whoever is signed in goes where they were."""
     if find_me():
         return redirect(url_for("voices.home"))
+    if app_config().sign_up == "closed":
+        return sign_up_closed()
     try:
         with storage().database.session() as session:
-            guest = guest_store.welcome(session, storage().keys, app_config().guests, examples())
+            guest = guest_store.welcome(session, storage().keys, app_config().max_guests, examples())
             (voice,) = voices.list_voices(session, guest.id)
     except LimitReached as wrong:
         flash(told(str(wrong)), "error")

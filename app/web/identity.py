@@ -31,10 +31,11 @@ UNAVAILABLE = marked(
 )
 REFUSED = marked("You were not signed in by %(name)s. Start again from here.")
 NO_ADDRESS = marked(
-    "%(name)s has not confirmed an e-mail address of yours, so no account was made. Confirm it there, or sign up."
+    "%(name)s has not confirmed an e-mail address of yours, so no account was made. Confirm it there, and come again."
 )
 TAKEN = marked(
-    "There is an account with your address here. Sign in with its password, then connect %(name)s under Account."
+    "There is an account with your address here. Sign in with its password, or choose one with "
+    "the link that you were given; then connect %(name)s under Account."
 )
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from app.web.session import forget, post_config, storage
 from app.web.words import gettext, told
-from storage import deliveries, password_links
+from storage import deliveries, password_links, users
 from storage.errors import InvalidAccount
 from storage.models import User
 
@@ -38,13 +38,13 @@ def choose() -> ResponseReturnValue:
     token = request.values.get("token", "")
     with storage().database.reading() as session:
         user = password_links.holder(session, token)
-        first = user is not None and password_links.is_first(session, user)
+        first = user is not None and not users.has_way_in(session, user)
     if user is None:
         return render_template("password_new.html", user=None), 404
     if request.method == "GET":
         return render_template("password_new.html", user=user, token=token, first=first)
     try:
-        changed = change(token)
+        changed = change(token, first)
     except InvalidAccount as wrong:
         return render_template("password_new.html", user=user, token=token, first=first, error=told(str(wrong))), 422
     if changed is None:
@@ -62,10 +62,10 @@ def choose() -> ResponseReturnValue:
     return answer
 
 
-def change(token: str) -> User | None:
-    """Use the link up, and tell its owner by mail where mail is sent."""
+def change(token: str, first: bool) -> User | None:
+    """Use the link up, and tell its owner by mail where mail is sent and something was replaced."""
     with storage().database.session() as session:
         user = password_links.choose_password(session, token, request.form.get("password", ""))
-        if user is not None and post_config().sends_mail:
+        if user is not None and post_config().sends_mail and not first:
             deliveries.add(session, user.id, "password_changed", "mail")
     return user

@@ -61,11 +61,9 @@ def test_an_address_that_will_not_do_or_is_taken_is_explained_and_given_back(
 
 
 def test_only_an_owner_invites(operator: Person, auditor: Person, ada: Person, storage: Storage) -> None:
-    for person in (operator, auditor, ada):
-        assert person.browser.post("/admin/users/new/account", {"address": "dora@example.org"}).status_code in (
-            403,
-            404,
-        )
+    for person, status in ((operator, 403), (auditor, 403), (ada, 404)):
+        asked = person.browser.post("/admin/users/new/account", {"address": "dora@example.org"})
+        assert asked.status_code == status
     assert "Make an account" not in operator.browser.get("/admin/users").text
     with storage.database.session() as session:
         assert users.find_by_email(session, "dora@example.org") is None
@@ -85,6 +83,39 @@ def test_an_old_invitation_leads_nowhere_and_another_can_be_made(
     assert "Choose a password" in Browser.of(app).get(again).text
 
 
+def test_who_has_not_chosen_a_password_yet_gets_no_role(chief: Person, app: Flask, storage: Storage) -> None:
+    link = link_on(chief.browser.post("/admin/users/new/account", {"address": "dora@example.org"}).text)
+    with storage.database.session() as session:
+        dora = users.find_by_email(session, "dora@example.org")
+    assert dora is not None
+    page = f"/admin/users/{dora.id}"
+    assert "has not chosen a password yet" in chief.browser.get(page).text
+    chief.browser.post(f"{page}/role", {"role": "owner"})
+    assert "has not chosen a password yet: nothing was changed" in chief.browser.get(page).text
+    browser = Browser.of(app)
+    assert (
+        browser.post("/password/new", {"token": link.partition("token=")[2], "password": PASSWORD}).status_code == 302
+    )
+    assert "has not chosen a password yet" not in chief.browser.get(page).text
+    chief.browser.post(f"{page}/role", {"role": "owner"})
+    with storage.database.session() as session:
+        assert users.get_user(session, dora.id).console == "owner"
+
+
+def test_an_invitation_is_no_warning_to_whom_it_invited(chief: Person, app: Flask, storage: Storage) -> None:
+    link = link_on(chief.browser.post("/admin/users/new/account", {"address": "dora@example.org"}).text)
+    browser = Browser.of(app)
+    browser.post("/password/new", {"token": link.partition("token=")[2], "password": PASSWORD})
+    browser.post("/signin", {"email": "dora@example.org", "password": PASSWORD})
+    assert "An administrator made a link" not in browser.get("/account").text
+    with storage.database.session() as session:
+        dora = users.find_by_email(session, "dora@example.org")
+        assert dora is not None
+        assert password_links.list_handed(session, dora.id) == []
+    chief.browser.post(f"/admin/users/{dora.id}/password-link")
+    assert "An administrator made a link" in browser.get("/account").text
+
+
 def test_closed_sign_up_is_offered_nowhere_and_refused(closed: Flask, storage: Storage) -> None:
     browser = Browser.of(closed)
     for path in ("/", "/signin"):
@@ -94,7 +125,10 @@ def test_closed_sign_up_is_offered_nowhere_and_refused(closed: Flask, storage: S
     assert told.status_code == 403
     assert "Ask them for one" in told.text
     assert browser.post("/signup", {"email": "eve@example.org", "password": PASSWORD}).status_code == 403
-    browser.post("/guest")
+    assert browser.post("/guest").status_code == 403
+    wrong = browser.post("/signin", {"email": "eve@example.org", "password": PASSWORD})
+    assert wrong.status_code == 401
+    assert "sign up" not in wrong.text
     with storage.database.session() as session:
         assert users.list_users(session) == []
 
