@@ -126,7 +126,8 @@ def lora(base: BaseModel, _: Sequence[Block]) -> nn.Module:
 
 
 def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, folder: Path) -> State:
-    """A LoRA trained on the population's texts, as the population prefix is; kept in `folder`, made once for each."""
+    """A LoRA trained on the population's texts, as the population prefix is before its rehearsals; kept in
+    `folder`, made once for each."""
     whole = repr((base.fingerprint, texts, settings.digest))
     kept = folder / f"lora-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.safetensors"
     if not kept.exists():

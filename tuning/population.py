@@ -36,6 +36,7 @@ FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
 SETTINGS = TrainingSettings(epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
 REHEARSAL = RehearsalSettings()
+REHEARSALS = 24  # more of them fit public writers better, and people worse (docs/likeness.md)
 _HELD_OUT = 64  # documents
 _CHARS = 1_500  # read of one document: many short pieces of many hands, not few long ones
 _CANNOT = 2
@@ -104,10 +105,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = TuningConfig.from_env()
         base = load_base_model(config)
         texts, writers = read_texts(options.texts, options.seed), _writers(base, config, options)
+        training = TrainingSettings.from_config(config)
+        plan = plan_memory(base, training, replace(config, runs_together=REHEARSAL.writers))
         settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
         prefix = train_population(base, texts, settings, options.seed)
         if writers:
-            prefix = _rehearsed(base, prefix, writers, config, options)
+            together = min(REHEARSAL.writers, plan.runs_together)
+            rehearsal = replace(REHEARSAL, writers=together, training=replace(training, warmup_steps=WARMUP_STEPS))
+            prefix = rehearse(
+                base,
+                prefix,
+                writers,
+                options.rehearsals,
+                rehearsal,
+                plan=plan.step,
+                seed=options.seed,
+                on_look=_tell_rehearsal,
+            )
         data = prefix.to_bytes()
         options.out.write_bytes(data)
     except (TuningError, OSError) as wrong:
@@ -131,21 +145,6 @@ def _writers(base: BaseModel, config: TuningConfig, options: argparse.Namespace)
     return writers
 
 
-def _rehearsed(
-    base: BaseModel,
-    start: Prefix,
-    writers: Sequence[PublicWriter],
-    config: TuningConfig,
-    options: argparse.Namespace,
-) -> Prefix:
-    training = TrainingSettings.from_config(config)
-    settings = replace(REHEARSAL, training=replace(training, warmup_steps=WARMUP_STEPS))
-    plan = plan_memory(base, training, config).step
-    return rehearse(
-        base, start, writers, options.rehearsals, settings, plan=plan, seed=options.seed, on_look=_tell_rehearsal
-    )
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Source.of, nargs="+", metavar="TEXTS", help=_TEXTS)
@@ -153,10 +152,18 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=SETTINGS.max_steps, help="optimizer steps at most")
     parser.add_argument("--writers", type=Source.of, nargs="+", default=[], metavar="TEXTS", help=_WRITERS)
     parser.add_argument(
-        "--rehearsals", type=int, default=300, help="trainings of a few writers at a time; a few minutes on a GPU"
+        "--rehearsals",
+        type=int,
+        help=f"with --writers: trainings of a few of them, {REHEARSALS} by default; minutes on a GPU, hours without",
     )
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rehearsals is not None and not options.writers:
+        parser.error("--rehearsals needs --writers to rehearse with")
+    if options.rehearsals is not None and options.rehearsals < 1:
+        parser.error("--rehearsals must be 1 or more; without --writers there are none")
+    options.rehearsals = options.rehearsals or REHEARSALS
+    return options
 
 
 def _read(path: Path, base: BaseModel) -> Prefix:

@@ -62,7 +62,7 @@ def read_texts(sources: Sequence[Source], seed: int) -> list[str]:
 def read_writers(sources: Sequence[Source], seed: int) -> list[list[str]]:
     """Writers as lists of pieces of about PIECE_CHARS, shuffled by `seed`: every document of at least LEAST_PIECES is
     one, a long one several. A source's `most` counts writers. Files and errors as read_texts has them."""
-    writers = [writer for source in sources for file in _files(source.path) for writer in _writers(file, source.most)]
+    writers = [writer for source in sources for writer in _writers_of(source)]
     random.Random(seed).shuffle(writers)
     return writers
 
@@ -87,6 +87,13 @@ def _chosen(file: Path, most: int | None) -> list[str]:
     return stretches if most is None else sorted(stretches, key=personal, reverse=True)[:most]
 
 
+def _writers_of(source: Source) -> list[list[str]]:
+    writers = [writer for file in _files(source.path) for writer in _writers(file, source.most)]
+    if not writers:
+        raise TooLittleText(f"{source.path} holds no document of {LEAST_PIECES} pieces of {PIECE_CHARS} characters.")
+    return writers
+
+
 def _writers(file: Path, most: int | None) -> list[list[str]]:
     documents = [list(_stretches(text, PIECE_CHARS)) for text in _texts(file)]
     writers = [
@@ -95,8 +102,6 @@ def _writers(file: Path, most: int | None) -> list[list[str]]:
         for start in range(0, len(document), MOST_PIECES)
         if len(pieces := document[start : start + MOST_PIECES]) >= LEAST_PIECES
     ]
-    if not writers:
-        raise TooLittleText(f"{file} holds no document of {LEAST_PIECES} pieces of {PIECE_CHARS} characters.")
     if most is None:
         return writers
     return sorted(writers, key=lambda pieces: personal(" ".join(pieces)), reverse=True)[:most]

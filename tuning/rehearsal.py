@@ -5,22 +5,24 @@ writers (first-order MAML, Finn et al. 2017). So it learns where to start from, 
 Owns that loop; what a step of training is belongs to training_step. Knows nothing of files, people or runs.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, num_tokens, text_blocks
-from tuning.errors import TooLittleText
+from tuning.errors import ConfigurationError, TooLittleText
 from tuning.evaluation import bits_per_char, bits_per_char_each, reduction_pct
 from tuning.learner import Deck
 from tuning.precision import fast_arithmetic, fast_attention
 from tuning.prefix import Prefix
-from tuning.prefix_encoder import PrefixEncoder, flatten
-from tuning.scoring import passes, row_losses
+from tuning.prefix_encoder import PrefixEncoder, flatten, training_dtype
+from tuning.recomputation import recomputing
+from tuning.scoring import pass_losses, passes
 from tuning.training import TrainingSettings
 from tuning.training_step import StepPlan
 
@@ -41,8 +43,8 @@ class PublicWriter:
 @dataclass(frozen=True)
 class RehearsalSettings:
     """writers: trained from one start, then it moves once. training: of each of them, `steps` steps. learning_rate: of
-    the start, in units of the spread of its keys and values; rises over `warmup`, then falls to a tenth on a cosine.
-    clip_norm: of one writer's pull on the start. looked_at: writers who are never trained from, to tell how far it is.
+    the start, in units of the spread of its keys and values, after a rise over `warmup`. clip_norm: of one writer's
+    pull on the start. looked_at: writers who are never trained from, to tell how far it is.
     """
 
     writers: int = 16
@@ -84,27 +86,43 @@ def rehearse(
     seed: int = 0,
     on_look: Callable[[int, float], None] | None = None,
 ) -> Prefix:
-    """The start after so many rehearsals, or where it did best on the writers looked at.
+    """The start after so many rehearsals, or where it did best on the writers looked at; in the training's precision.
 
     on_look(rehearsal, gain): by how many per cent fewer bits those need after a training from there than from the base
-        model, in the mean. Raises TooLittleText where there are not enough writers.
+        model, in the mean.
+
+    Raises TooLittleText where there are not enough writers, ConfigurationError where no training gives usable numbers.
     """
     require_writers(writers, settings)
     looked_at, pool = writers[: settings.looked_at], writers[settings.looked_at :]
     plan, drawn = plan or StepPlan(), random.Random(seed)
+    start = start.to(base.device, training_dtype(base))
+    bare = [bits_per_char(base, None, writer.held_out) for writer in looked_at]
+
+    def look(now: Prefix, rehearsal: int) -> float:
+        losses = _unseen_losses(base, now, looked_at, settings, plan)
+        gains = [reduction_pct(before, loss) for before, loss in zip(bare, losses, strict=True)]
+        gain = sum(gains) / len(gains)
+        if on_look:
+            on_look(rehearsal, gain)
+        return gain
+
     shared = PrefixEncoder(start, "direct", hidden=1, seed=seed)
     optimizer = torch.optim.Adam(shared.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98))
-    rate = replace(settings.training, warmup_steps=settings.warmup)
-    best, best_gain = start, _look(base, start, looked_at, settings, plan, on_look, 0)
+    best, best_gain, between_looks = start, look(start, 0), math.ceil(rehearsals / _LOOKS)
+    if not math.isfinite(best_gain):
+        raise ConfigurationError(
+            f"No training from this prefix gives usable numbers in {base.dtype}; set IDIOLECT_DTYPE to another type."
+        )
     for rehearsal in range(rehearsals):
         asked = drawn.sample(pool, settings.writers)
         shared.offset.grad = _pull(base, shared.prefix(), asked, settings, plan, rehearsal, shared.scale)
         for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate.schedule(rehearsal, rehearsals)
+            group["lr"] = settings.learning_rate * min(1.0, (rehearsal + 1) / settings.warmup)
         optimizer.step()
-        if (rehearsal + 1) % max(1, rehearsals // _LOOKS) == 0 or rehearsal + 1 == rehearsals:
+        if (rehearsal + 1) % between_looks == 0 or rehearsal + 1 == rehearsals:
             now = shared.prefix()
-            gain = _look(base, now, looked_at, settings, plan, on_look, rehearsal + 1)
+            gain = look(now, rehearsal + 1)
             best, best_gain = (now, gain) if gain > best_gain else (best, best_gain)
     return best
 
@@ -172,13 +190,15 @@ def _pull(
     scale: Tensor,
 ) -> Tensor:
     """Whither the start should not go, [P, width]: the gradient of what was held out, at the prefixes trained from it,
-    in units of the spread and in the mean over writers, none of whom pulls harder than clip_norm."""
+    in units of the spread and in the mean over writers, none of whom pulls harder than clip_norm, or by what is no
+    number."""
     keys, values = _trained(base, start, writers, settings, plan, seed)
     gradients = _gradients(base, keys, values, [writer.held_out for writer in writers], plan)
     of_keys, of_values = gradients[: len(keys)], gradients[len(keys) :]
     pulls = scale * torch.stack(
         [flatten([one[n] for one in of_keys], [one[n] for one in of_values]) for n in range(len(writers))]
     )
+    pulls = torch.where(pulls.isfinite().flatten(1).all(1).view(-1, 1, 1), pulls, 0.0)
     _clip([pulls], settings.clip_norm)
     return pulls.mean(0)
 
@@ -193,12 +213,15 @@ def _gradients(
     """Of each writer's mean loss per token of their blocks, with respect to all keys, then all values."""
     leaves = [tensor.detach().requires_grad_() for tensor in (*keys, *values)]
     sizes = [num_tokens(blocks) for blocks in owned]
-    with fast_attention(base):
+    with recomputing(base, plan.recompute), fast_attention(base):
         for one in passes(owned, plan.tokens_at_once):
-            owners = torch.tensor(one.owners, device=base.device)
-            rows = [leaf[owners].to(base.dtype) for leaf in leaves]
+            apart = [leaf.unbind(0) for leaf in leaves]
+            prefixes = [
+                [(key[owner], value[owner]) for key, value in zip(apart[: len(keys)], apart[len(keys) :], strict=True)]
+                for owner in range(len(owned))
+            ]
             with fast_arithmetic(base):
-                losses = row_losses(base, one.blocks, list(zip(rows[: len(keys)], rows[len(keys) :], strict=True)))
+                losses = pass_losses(base, one, prefixes)
             weights = torch.tensor([1 / sizes[owner] for owner in one.owners], dtype=losses.dtype, device=base.device)
             (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
     return [_some(leaf.grad) for leaf in leaves]
@@ -217,30 +240,19 @@ def _some(gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-def _look(
-    base: BaseModel,
-    start: Prefix,
-    writers: Sequence[PublicWriter],
-    settings: RehearsalSettings,
-    plan: StepPlan,
-    on_look: Callable[[int, float], None] | None,
-    rehearsal: int,
-) -> float:
-    adapted: list[Prefix] = []
+def _unseen_losses(
+    base: BaseModel, start: Prefix, writers: Sequence[PublicWriter], settings: RehearsalSettings, plan: StepPlan
+) -> list[float]:
+    """Bits per character of what was held out, behind what each writer's training from there gives."""
+    trained: list[Prefix] = []
     for first in range(0, len(writers), settings.writers):
         some = writers[first : first + settings.writers]
         keys, values = _trained(base, start, some, settings, plan, 0)
-        adapted += [
+        trained += [
             Prefix(tuple(one[n] for one in keys), tuple(one[n] for one in values), base.fingerprint)
             for n in range(len(some))
         ]
-    unseen = [writer.held_out for writer in writers]
-    measured = [prefix.to(dtype=base.dtype) for prefix in adapted]
-    losses = bits_per_char_each(base, list(zip(measured, unseen, strict=True)))
-    gains = [
-        reduction_pct(bits_per_char(base, None, blocks), loss) for blocks, loss in zip(unseen, losses, strict=True)
-    ]
-    gain = sum(gains) / len(gains)
-    if on_look:
-        on_look(rehearsal, gain)
-    return gain
+    measured = [prefix.to(dtype=base.dtype) for prefix in trained]
+    return bits_per_char_each(
+        base, [(prefix, writer.held_out) for prefix, writer in zip(measured, writers, strict=True)]
+    )

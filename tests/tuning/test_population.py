@@ -132,6 +132,7 @@ def test_a_long_document_is_several_writers_and_a_short_one_none(tmp_path: Path)
     (kept,) = read_writers([Source(tmp_path / "all.txt", 1)], seed=0)
     assert personal(" ".join(kept)) > 0.2
     (tmp_path / "short.txt").write_text(mine[:3_000])
+    assert len(read_writers([Source(tmp_path)], seed=0)) == 3  # of a folder, what is short is left out
     with pytest.raises(TooLittleText, match=r"short\.txt holds no document of 7 pieces"):
         read_writers([Source(tmp_path / "short.txt")], seed=0)
 
@@ -150,6 +151,9 @@ def test_the_command_rehearses_with_public_writers(
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1])["writers"] == 8
     assert "rehearsal 1: public writers come" in printed.err
+    for mistake in (["--rehearsals", "2"], ["--rehearsals", "0", "--writers", str(writers)]):
+        with pytest.raises(SystemExit):
+            main([str(tmp_path / "texts"), "--out", str(tmp_path / "none"), *mistake])
     writers.write_text("<|endoftext|>".join(f"Writer {n} saw it. " * 500 for n in range(2)))
     assert main([*line, str(tmp_path / "none")]) == 2
     assert "2 writers are too few; rehearsals need at least 6" in capsys.readouterr().err.splitlines()[-1]

@@ -1,14 +1,21 @@
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.tiny_model import make_prefix, make_tiny
+from tuning import rehearsal
 from tuning.base_model import BaseModel
-from tuning.dataset import Split
-from tuning.errors import TooLittleText
+from tuning.dataset import Split, num_tokens
+from tuning.errors import ConfigurationError, TooLittleText
 from tuning.learner import Learner
-from tuning.rehearsal import PublicWriter, RehearsalSettings, _trained, public_writers, rehearse
+from tuning.prefix import Prefix
+from tuning.prefix_encoder import PrefixEncoder, flatten
+from tuning.rehearsal import PublicWriter, RehearsalSettings, _pull, _trained, public_writers, rehearse
+from tuning.scoring import Pass, pass_losses
 from tuning.training import TrainingJob, TrainingSettings
 from tuning.training_step import StepPlan, train_step
 
@@ -71,10 +78,78 @@ def test_who_starts_from_the_rehearsed_prefix_comes_further(base: BaseModel) -> 
     assert again.digest == found.digest
 
 
+def test_the_start_is_pulled_by_what_was_held_out_at_the_trained_prefixes(base: BaseModel) -> None:
+    start, writers = make_prefix(base), some_writers(base, 3)
+    free = replace(SETTINGS, clip_norm=1e9)
+    scale = PrefixEncoder(start, "direct", hidden=1, seed=0).scale
+    keys, values = _trained(base, start, writers, free, StepPlan(), seed=2)
+    pulls = []
+    for place, writer in enumerate(writers):
+        leaves = [one[place].clone().requires_grad_() for one in (*keys, *values)]
+        pairs = list(zip(leaves[: len(keys)], leaves[len(keys) :], strict=True))
+        losses = pass_losses(base, Pass(writer.held_out, (0,) * len(writer.held_out)), [pairs])
+        gradients = torch.autograd.grad(losses.sum() / num_tokens(writer.held_out), leaves)
+        pulls.append(scale * flatten(gradients[: len(keys)], gradients[len(keys) :]))
+    found = _pull(base, start, writers, free, StepPlan(), 2, scale)
+    torch.testing.assert_close(found, torch.stack(pulls).mean(0), rtol=1e-9, atol=1e-12)
+    untrained = _pull(base, start, writers, replace(free, steps=0), StepPlan(), 2, scale)
+    assert not torch.allclose(found, untrained, rtol=1e-3)
+
+
+def test_no_writer_pulls_harder_than_the_others_may_nor_by_what_is_no_number(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, writers = make_prefix(base), some_writers(base, 3)
+    clipped = replace(SETTINGS, clip_norm=1e-3, steps=0)
+    scale = PrefixEncoder(start, "direct", hidden=1, seed=0).scale
+
+    def norm() -> float:
+        return float(_pull(base, start, writers, clipped, StepPlan(), 0, scale).norm())
+
+    assert 0 < norm() <= 1e-3
+    real = rehearsal._gradients
+
+    def with_infinities(*arguments: Any) -> list[Tensor]:
+        gradients = real(*arguments)
+        gradients[0][1] = torch.inf
+        return gradients
+
+    monkeypatch.setattr(rehearsal, "_gradients", with_infinities)
+    assert 0 < norm() <= 2e-3 / 3 + 1e-9
+
+
+def test_nobody_who_is_looked_at_is_trained_from(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PublicWriter] = []
+    real = rehearsal._pull
+
+    def noting(base: BaseModel, start: Prefix, writers: Sequence[PublicWriter], *rest: Any) -> Tensor:
+        asked.extend(writers)
+        return real(base, start, writers, *rest)
+
+    monkeypatch.setattr(rehearsal, "_pull", noting)
+    writers = some_writers(base, 8)
+    rehearse(base, make_prefix(base), writers, 3, replace(SETTINGS, steps=1))
+    assert len(asked) == 9
+    assert not {writer.train for writer in asked} & {writer.train for writer in writers[:4]}
+
+
+def test_the_start_is_kept_in_the_trainings_precision_on_a_model_of_16_bits() -> None:
+    base = make_tiny("llama", dtype=torch.bfloat16)
+    start = make_prefix(base).to(dtype=torch.bfloat16)
+    found = rehearse(base, start, some_writers(base, 8), 2, replace(SETTINGS, learning_rate=1e-4))
+    assert found.keys[0].dtype == torch.float32
+
+
 def test_where_rehearsing_ends_in_no_numbers_the_start_stays(base: BaseModel) -> None:
     start = make_prefix(base)
     kept = rehearse(base, start, some_writers(base, 8), 2, replace(SETTINGS, learning_rate=float("inf"), warmup=1))
-    assert kept is start
+    assert kept.digest == start.digest
+
+
+def test_where_nothing_can_be_measured_it_is_said_with_the_mend(base: BaseModel) -> None:
+    broken = replace(SETTINGS, training=replace(TRAINING, learning_rate=float("inf")))
+    with pytest.raises(ConfigurationError, match="IDIOLECT_DTYPE"):
+        rehearse(base, make_prefix(base), some_writers(base, 8), 2, broken)
 
 
 def test_too_few_writers_are_refused_with_both_numbers(base: BaseModel) -> None:
