@@ -137,7 +137,10 @@ def test_a_guest_from_before_it_was_closed_keeps_nothing(app: Flask, closed: Fla
     browser = Browser.of(app)
     voice = str(browser.post("/guest").headers["Location"])
     browser.client.application = closed
-    token = TOKEN.search(browser.get(voice).text)
+    page = browser.get(voice).text
+    assert "You are here as a guest" in page
+    assert "/guest/keep" not in page
+    token = TOKEN.search(page)
     assert token
     kept = {"email": "eve@example.org", "password": PASSWORD, "csrf_token": token.group(1)}
     assert browser.client.post("/guest/keep", data=kept).status_code == 403
