@@ -132,11 +132,6 @@ class AppConfig:
             "front of the web role, usually 1"
         )
 
-    @property
-    def guests(self) -> int:
-        """How many may be here at once: nobody where not everybody may come."""
-        return self.max_guests if self.sign_up == "open" else 0
-
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
         """Read the environment. Raises ConfigurationError with the variable to mend."""

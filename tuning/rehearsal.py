@@ -2,7 +2,8 @@
 steps, as people are; it then moves to where these prefixes would have done better on what they had not seen of the same
 writers (first-order MAML, Finn et al. 2017). So it learns where to start from, not whom to sound like.
 
-Owns that loop; what a step of training is belongs to training_step. Knows nothing of files, people or runs.
+Owns that loop, and the steps of those who rehearse, which are as a Learner's (a test holds them to it) but everybody's
+in one encoder: sixteen of their own would take most of the time. Knows nothing of files, people or runs.
 """
 
 import math
@@ -26,7 +27,7 @@ from tuning.scoring import pass_losses, passes
 from tuning.training import TrainingSettings
 from tuning.training_step import StepPlan
 
-_HELD_OUT_SHARE = 4  # a quarter of a writer's pieces, the last ones
+_PIECES_PER_HELD_OUT = 4  # a quarter of a writer's pieces are held out, the last ones
 _LEAST_HELD_OUT = 2
 WARMUP_STEPS = 3  # of a writer's few steps
 _LOOKS = 4  # over the whole course, beside the one before it
@@ -63,7 +64,7 @@ def public_writers(base: BaseModel, pieces: Sequence[Sequence[str]], num_virtual
         blocks = [
             block for piece in own for block in text_blocks(base, piece, num_virtual_tokens=num_virtual_tokens)[:1]
         ]
-        kept = len(blocks) - max(_LEAST_HELD_OUT, len(blocks) // _HELD_OUT_SHARE)
+        kept = len(blocks) - max(_LEAST_HELD_OUT, len(blocks) // _PIECES_PER_HELD_OUT)
         made.append(PublicWriter(tuple(blocks[:kept]), tuple(blocks[kept:])))
     return made
 
@@ -252,7 +253,6 @@ def _unseen_losses(
             Prefix(tuple(one[n] for one in keys), tuple(one[n] for one in values), base.fingerprint)
             for n in range(len(some))
         ]
-    measured = [prefix.to(dtype=base.dtype) for prefix in trained]
     return bits_per_char_each(
-        base, [(prefix, writer.held_out) for prefix, writer in zip(measured, writers, strict=True)]
+        base, [(prefix.to(dtype=base.dtype), writer.held_out) for prefix, writer in zip(trained, writers, strict=True)]
     )

@@ -21,7 +21,7 @@ guests = Blueprint("guests", __name__, url_prefix="/guest")
 @guests.app_context_processor
 def offered() -> dict[str, object]:
     """`guests_welcome`, for the page of who is not signed in."""
-    return {"guests_welcome": app_config().guests > 0}
+    return {"guests_welcome": app_config().max_guests > 0 and app_config().sign_up == "open"}
 
 
 @guests.post("")

@@ -151,4 +151,4 @@ def test_a_guest_from_before_it_was_closed_keeps_nothing(app: Flask, closed: Fla
 def test_a_setting_that_is_neither_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="IDIOLECT_SIGN_UP must be open or closed"):
         replace(CLOSED, sign_up="shut")
-    assert AppConfig.from_env({"IDIOLECT_SIGN_UP": "closed"}).guests == 0
+    assert AppConfig.from_env({"IDIOLECT_SIGN_UP": "closed"}).sign_up == "closed"
