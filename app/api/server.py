@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the master, which reads these settings, forks: it must not 
 CANNOT_START = 2
 
 worker_class = "app.connections.Worker"
+sendfile = False  # it would wait by the kernel's clock, not by ours
 workers = 1
 threads = API_THREADS
 timeout = 900  # a large model may take minutes to load, and a worker that loads gives no sign of life

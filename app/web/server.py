@@ -13,6 +13,7 @@ from app.errors import AppError
 CANNOT_START = 2
 
 worker_class = "app.connections.Worker"
+sendfile = False  # it would wait by the kernel's clock, not by ours
 workers = WEB_PROCESSES
 threads = WEB_THREADS
 control_socket_disable = True

@@ -8,13 +8,15 @@ from app import connections
 from app.api import server as api
 from app.web import server as web
 
-SILENCE_S = 0.5
+SILENCE_S = 1.0
 PIECE = b"x" * (1 << 20)
 PIECES = 64  # more than any socket holds unread
 
 assert api.worker_class == web.worker_class
+assert api.sendfile is web.sendfile is False
 connections.SILENCE_S = SILENCE_S
 worker_class = api.worker_class
+sendfile = api.sendfile
 threads = 2
 keepalive = 10
 control_socket_disable = True

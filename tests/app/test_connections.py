@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -39,11 +39,9 @@ def server() -> Iterator[tuple[int, "subprocess.Popen[str]"]]:
 
 
 def asked(port: int, path: str = "/", body: bytes = b"hello") -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-    connection.request("POST", path, body)
-    said = connection.getresponse().read()
-    connection.close()
-    return said
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
+        connection.request("POST", path, body)
+        return connection.getresponse().read()
 
 
 @pytest.mark.parametrize(
@@ -66,17 +64,17 @@ def test_who_falls_silent_gives_the_thread_back(server: tuple[int, "subprocess.P
 def test_who_is_slow_and_who_waits_are_not_cut_off(server: tuple[int, "subprocess.Popen[str]"]) -> None:
     port, _ = server
     assert asked(port, "/slow") == b"abc"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-    connection.connect()
-    taken = connection.sock
-    connection.request("GET", "/large")
-    answer, read = connection.getresponse(), 0
-    for _ in range(4):  # in all it takes longer than silence may last
-        read += len(answer.read(len(PIECE)))
-        time.sleep(SILENCE_S / 2)
-    assert read + len(answer.read()) == len(PIECE) * PIECES
-    time.sleep(2 * SILENCE_S)
-    connection.request("POST", "/", b"again")
-    assert connection.getresponse().read() == b"again"
-    assert connection.sock is taken, "the connection was kept alive"
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
+        connection.connect()
+        taken = connection.sock
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, len(PIECE))
+        connection.request("GET", "/large")
+        answer, read = connection.getresponse(), 0
+        for _ in range(12):  # for longer than silence may last there is no room to send on
+            read += len(answer.read(len(PIECE) // 4))
+            time.sleep(SILENCE_S / 4)
+        assert read + len(answer.read()) == len(PIECE) * PIECES
+        time.sleep(2 * SILENCE_S)
+        connection.request("POST", "/", b"again")
+        assert connection.getresponse().read() == b"again"
+        assert connection.sock is taken, "the connection was kept alive"
