@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, num_tokens
-from tuning.learner import Deck
 from tuning.population import population_blocks
 from tuning.precision import fast_arithmetic
 from tuning.prefix import Prefix
 from tuning.scoring import padded, passes, summed_losses
+from tuning.trainee import Deck
 from tuning.training import TrainingSettings
 
 EPOCHS = 9  # nearly twice ours: what starts further away may need longer

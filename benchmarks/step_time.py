@@ -84,10 +84,10 @@ def _step_seconds(plan: StepPlan) -> float:
     drawn = np.random.default_rng(0).integers(2, base.tokenizer.vocab_size, (64, TRAIN_BLOCK_TOKENS))
     blocks = tuple(Block(tuple(map(int, row)), 1, 4 * TRAIN_BLOCK_TOKENS) for row in drawn)
     learner = Learner(base, TrainingJob(Split(blocks, blocks[:1], blocks[:1], len(blocks))), settings)
-    train_step(base, [learner], plan)
+    train_step(base, [learner.trainee], plan)
     began = time.perf_counter()
     for _ in range(_STEPS):
-        train_step(base, [learner], plan)
+        train_step(base, [learner.trainee], plan)
     return (time.perf_counter() - began) / _STEPS
 
 

@@ -1,12 +1,11 @@
-"""Learner: everything one person's training changes from step to step — encoder, optimizer, order of the data, best
-prefix so far. It shares nothing with other learners but the frozen base model. Knows nothing of the batch it is in."""
+"""Learner: one person's training as it stands — the trainee whom steps change, the best prefix so far, the course. It
+shares nothing with other learners but the frozen base model. Knows nothing of the batch it is in."""
 
 import hashlib
 import math
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tuning.base_model import BaseModel
 from tuning.checkpoint import Checkpoint
@@ -14,7 +13,8 @@ from tuning.dataset import Block, num_tokens
 from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
-from tuning.prefix_encoder import PrefixEncoder, start_at_random, start_from_tokens, training_dtype
+from tuning.prefix_encoder import start_at_random, start_from_tokens, training_dtype
+from tuning.trainee import Trainee
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
 
 JUDGING_STEPS = 1.5  # to judge by as much text as a step trains on: all sides forward, in the weights' own type
@@ -31,20 +31,14 @@ class Learner:
         InvalidCheckpoint when it is damaged or of other data, settings or another base model."""
         settings = settings.suited_to(job)
         self._base, self._job, self._settings = base, job, settings
-        start = _start(base, job, settings)
         self._belongs_to = _digest(base, job, settings)
-        self.encoder = PrefixEncoder(start, settings.parametrisation, hidden=settings.hidden, seed=job.seed)
-        self._optimizer = torch.optim.AdamW(
-            self.encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self._deck = Deck(job.split.train, settings.tokens_per_step, job.seed)
-        self._best = self.encoder.prefix()
+        train, max_steps = job.split.train, settings.steps_for(num_tokens(job.split.train))
+        self.trainee = Trainee(_start(base, job, settings), train, settings, max_steps=max_steps, seed=job.seed)
+        self._best = self.present()
         self._history: list[Progress] = []
         self._looks_without_gain = 0
         self._diverged = False
         self._best_step = 0
-        self.max_steps = settings.steps_for(num_tokens(job.split.train))
-        self.step = 0
         self.seconds = 0.0
         self.best_loss = math.inf
         if resume_from is None:
@@ -53,25 +47,28 @@ class Learner:
             self._restore(resume_from)
 
     @property
+    def step(self) -> int:
+        """How many steps there were."""
+        return self.trainee.step
+
+    @property
+    def max_steps(self) -> int:
+        """How many there may be."""
+        return self.trainee.max_steps
+
+    @property
     def finished(self) -> bool:
         """No step is left, the early-stopping set has stopped gaining, or a loss is no number any more."""
         exhausted = self._looks_without_gain >= self._settings.patience
         return self._diverged or exhausted or self.step >= self.max_steps
 
-    def next_blocks(self) -> list[Block]:
-        """The training blocks of the next step."""
-        return self._deck.deal()
+    def present(self) -> Prefix:
+        """The prefix as it stands."""
+        return self.trainee.encoder.prefix()
 
-    def update(self, train_loss: float) -> None:
-        """One optimizer step from the gradients that a backward pass left: clipped by this person's norm alone. A loss
-        that is no number ends this person's training with the best prefix so far."""
+    def stepped(self, train_loss: float) -> None:
+        """There was a step. A loss that is no number ends this person's training with the best prefix so far."""
         self._diverged = not math.isfinite(train_loss)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * self._settings.schedule(self.step, self.max_steps)
-        nn.utils.clip_grad_norm_(self.encoder.parameters(), self._settings.clip_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self.step += 1
 
     @property
     def due(self) -> bool:
@@ -111,7 +108,7 @@ class Learner:
 
     def _steps_left(self) -> float:
         """To the last step, which nearly every training reaches, and through the judging that follows it."""
-        judging = JUDGING_STEPS * num_tokens(self._job.split.test) / self._deck.tokens_per_step
+        judging = JUDGING_STEPS * num_tokens(self._job.split.test) / self.trainee.deck.tokens_per_step
         return self.max_steps - self.step + judging
 
     def result(self) -> TrainingResult:
@@ -128,12 +125,9 @@ class Learner:
 
     def to_checkpoint(self) -> bytes:
         """The whole state."""
-        tensors = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
-        for number, moments in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        tensors = self.trainee.tensors()
         tensors |= {f"best.key.{n}": tensor for n, tensor in enumerate(self._best.keys)}
         tensors |= {f"best.value.{n}": tensor for n, tensor in enumerate(self._best.values)}
-        tensors |= {"deck.order": self._deck.order, "deck.random_state": self._deck.generator.get_state()}
         state = {
             "step": self.step,
             "seconds": self.seconds,
@@ -141,7 +135,7 @@ class Learner:
             "best_loss": self.best_loss,
             "best_step": self._best_step,
             "looks_without_gain": self._looks_without_gain,
-            "deck_position": self._deck.position,
+            "deck_position": self.trainee.deck.position,
             "history": [progress.as_metrics() for progress in self._history],
         }
         return Checkpoint(tensors, state, self._belongs_to).to_bytes()
@@ -154,47 +148,16 @@ class Learner:
             raise InvalidCheckpoint("This checkpoint has other parts than this release's.") from wrong
 
     def _take_up(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.encoder.load_state_dict(_under("encoder.", tensors))
-        self._restore_optimizer(_under("optimizer.", tensors))
+        self.trainee.take_up(tensors, state["step"], state["deck_position"])
         keys, values = (
             tuple(tensors[f"best.{part}.{n}"].to(self._base.device) for n in range(len(self._best.keys)))
             for part in ("key", "value")
         )
         self._best = Prefix(keys, values, self._base.fingerprint)
-        self._deck.order, self._deck.position = tensors["deck.order"], state["deck_position"]
-        self._deck.generator.set_state(tensors["deck.random_state"])
-        self.step, self.seconds, self.base_loss = state["step"], state["seconds"], state["base_loss"]
+        self.seconds, self.base_loss = state["seconds"], state["base_loss"]
         self.best_loss, self._best_step = state["best_loss"], state["best_step"]
         self._looks_without_gain = state["looks_without_gain"]
         self._history = [Progress(**metrics) for metrics in state["history"]]
-
-    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            number, part = name.split(".", 1)
-            moments.setdefault(int(number), {})[part] = tensor
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
-
-
-class Deck:
-    """One person's training blocks in shuffled order, dealt so that every block comes once an epoch and the steps of
-    an epoch are about equally large."""
-
-    def __init__(self, blocks: tuple[Block, ...], tokens_per_step: int, seed: int) -> None:
-        total = sum(len(block.token_ids) for block in blocks)
-        self._blocks = blocks
-        self._steps_per_epoch = min(len(blocks), math.ceil(total / tokens_per_step))
-        self.tokens_per_step = total / self._steps_per_epoch
-        self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(blocks), generator=self.generator)
-        self.position = 0
-
-    def deal(self) -> list[Block]:
-        if self.position == self._steps_per_epoch:
-            self.order = torch.randperm(len(self._blocks), generator=self.generator)
-            self.position = 0
-        self.position += 1
-        return [self._blocks[number] for number in self.order[self.position - 1 :: self._steps_per_epoch].tolist()]
 
 
 def _start(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> Prefix:
@@ -227,7 +190,3 @@ def _digest(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> st
 def _finite(loss: float | None) -> float | None:
     """JSON has no word for a loss that is no number."""
     return loss if loss is not None and math.isfinite(loss) else None
-
-
-def _under(head: str, tensors: dict[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(head): tensor for name, tensor in tensors.items() if name.startswith(head)}

@@ -89,13 +89,14 @@ def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: b
 
 
 def bytes_per_person(base: BaseModel, settings: TrainingSettings) -> float:
-    """A learner's encoder with its gradient and two moments, and three prefixes (start, best, present), float32."""
+    """A learner's encoder with its gradient, two moments and the copy that is computed together with others', and three
+    prefixes (start, best, present), float32."""
     width = 2 * sum(heads * size for heads, size in base.layer_shapes)
     prefix = settings.num_virtual_tokens * width
     hidden = settings.hidden
     mlp = settings.num_virtual_tokens * hidden + hidden * (hidden + 1) + (hidden + 1) * width
     trained = prefix if settings.parametrisation == "direct" else mlp
-    return 4.0 * (4 * trained + 3 * prefix)
+    return 4.0 * (5 * trained + 3 * prefix)
 
 
 def free_bytes(device: torch.device) -> float:

@@ -55,11 +55,8 @@ class PrefixEncoder(nn.Module):
         self.outer_weight = drawn(hidden, width, std=last)
         self.outer_bias = drawn(width, std=0.0)
 
-    def forward(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Keys and values, one tensor [num_kv_heads, P, head_dim] per layer; differentiable."""
-        return _unflatten(self._flat(), self._layer_shapes)
-
-    def _flat(self) -> Tensor:
+    def forward(self) -> Tensor:
+        """All keys and values as `unflatten` takes them, [P, width]; differentiable."""
         if self._parametrisation == "direct":
             return self.start + self.scale * self.offset
         inner = torch.tanh(self.embedding @ self.inner_weight + self.inner_bias)
@@ -69,12 +66,21 @@ class PrefixEncoder(nn.Module):
     @torch.no_grad()
     def prefix(self) -> Prefix:
         """The prefix as it stands, detached."""
-        keys, values = self()
+        keys, values = unflatten(self(), self._layer_shapes)
         return Prefix(
             keys=tuple(tensor.clone() for tensor in keys),
             values=tuple(tensor.clone() for tensor in values),
             base_fingerprint=self._base_fingerprint,
         )
+
+
+def encoded_together(encoders: Sequence[PrefixEncoder]) -> Tensor:
+    """What each of them gives, [len(encoders), P, width], in as many operations as one of them takes. They are alike in
+    all but their numbers. Differentiable, in everybody's own parameters alone."""
+    states = [dict(encoder.named_parameters()) | dict(encoder.named_buffers()) for encoder in encoders]
+    stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+    together: Tensor = torch.func.vmap(lambda state: torch.func.functional_call(encoders[0], state, ()))(stacked)
+    return together
 
 
 def start_from_tokens(base: BaseModel, token_ids: Sequence[int], num_virtual_tokens: int) -> Prefix:
@@ -111,11 +117,12 @@ def flatten(keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def _unflatten(flat: Tensor, layer_shapes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], list[Tensor]]:
+def unflatten(flat: Tensor, layer_shapes: Sequence[tuple[int, int]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Keys and values, a tensor [..., num_kv_heads, P, head_dim] per layer, of [..., P, width]; `flatten` undone."""
     sizes = [heads * width for heads, width in layer_shapes for _ in ("key", "value")]
     parts = [
-        part.view(len(flat), *layer_shapes[number // 2]).transpose(0, 1)
-        for number, part in enumerate(torch.split(flat, sizes, dim=1))
+        part.view(*part.shape[:-1], *layer_shapes[number // 2]).transpose(-3, -2)
+        for number, part in enumerate(torch.split(flat, sizes, dim=-1))
     ]
     return parts[0::2], parts[1::2]
 

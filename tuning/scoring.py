@@ -66,8 +66,6 @@ def pass_losses(base: BaseModel, one: Pass, prefixes: Sequence[KeysValues] | Non
 
     prefixes: per owner and layer (keys, values), each [num_kv_heads, P, head_dim]; P is everybody's, and an owner who
     has no row may have no layers. Differentiable.
-    They are expanded, not indexed: the gradient of an index adds up in whatever order threads come, and no two runs
-    are alike.
     """
     if prefixes is None:
         return row_losses(base, one.blocks, None)

@@ -81,8 +81,9 @@ class Stack:
     def step(self) -> None:
         """One step of everybody."""
         began, seats = time.monotonic(), list(self._seats)
-        losses = train_step(self._base, [learner for learner, _ in seats], self._plan)
-        for learner, _ in seats:
+        losses = train_step(self._base, [learner.trainee for learner, _ in seats], self._plan)
+        for (learner, _), loss in zip(seats, losses, strict=True):
+            learner.stepped(loss)
             learner.seconds += time.monotonic() - began
         self._report(seats, losses)
 
@@ -104,7 +105,7 @@ class Stack:
         """Everybody's early-stopping set whose turn it is, in common passes; bits per character."""
         if not learners:
             return {}
-        prefixes = [learner.encoder.prefix() for learner in learners]
+        prefixes = [learner.present() for learner in learners]
         measured = [prefix.to(dtype=self._base.dtype) for prefix in prefixes]
         sets = [learner.early_stopping_set for learner in learners]
         losses = bits_per_char_each(self._base, list(zip(measured, sets, strict=True)))

@@ -6,17 +6,19 @@ The loss is each person's mean over their tokens, summed over people, so no grad
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from tuning.base_model import BaseModel
-from tuning.dataset import num_tokens
+from tuning.dataset import Block, num_tokens
 from tuning.lanes import side_by_side
-from tuning.learner import Learner
 from tuning.precision import fast_arithmetic, fast_attention
+from tuning.prefix_encoder import encoded_together, unflatten
 from tuning.recomputation import recomputing
-from tuning.scoring import Pass, pass_losses, passes
+from tuning.scoring import Pass, passes, row_losses
+from tuning.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -27,59 +29,61 @@ class StepPlan:
     recompute: bool = False
 
 
-def train_step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-    """One step of every learner; nats per token of each. The plan changes nothing but the order of sums."""
-    dealt = [learner.next_blocks() for learner in learners]
-    encoded = [_paired(learner.encoder()) for learner in learners]
-    sizes = [num_tokens(blocks) for blocks in dealt]
+def train_step(base: BaseModel, trainees: Sequence[Trainee], plan: StepPlan) -> list[float]:
+    """One step of every trainee; nats per token of each. The plan changes nothing but the order of sums."""
+    encoded = encoded_together([trainee.encoder for trainee in trainees])
+    dealt = [trainee.deck.deal() for trainee in trainees]
+    gradients, losses = loss_gradients(base, encoded.detach(), dealt, plan)
+    encoded.backward(gradients)  # type: ignore[no-untyped-call]
+    for trainee in trainees:
+        trainee.update()
+    return losses
 
-    def run(one: Pass) -> tuple[dict[int, list[Tensor]], dict[int, float]]:
+
+def loss_gradients(
+    base: BaseModel, encoded: Tensor, owned: Sequence[Sequence[Block]], plan: StepPlan
+) -> tuple[Tensor, list[float]]:
+    """Of each owner's mean loss per token of their blocks: the gradient with respect to their keys and values, which
+    are `encoded`, [owners, P, width]; and that loss, in nats."""
+    sizes = [num_tokens(blocks) for blocks in owned]
+
+    def run(one: Pass) -> tuple[Tensor, dict[int, float]]:
         return _run(base, one, encoded, sizes)
 
     with recomputing(base, plan.recompute), fast_attention(base):
-        done = side_by_side(base.device, run, passes(dealt, plan.tokens_at_once))
-    for number, tensors in enumerate(encoded):
-        mine = [gradients[number] for gradients, _ in done if number in gradients]
-        summed = [torch.stack(parts).sum(0) if len(parts) > 1 else parts[0] for parts in zip(*mine, strict=True)]
-        torch.autograd.backward(_flat(tensors), summed)
-    told = [sum(losses.get(number, 0.0) for _, losses in done) for number in range(len(learners))]
-    for learner, loss in zip(learners, told, strict=True):
-        learner.update(loss)
-    return told
+        done = side_by_side(base.device, run, passes(owned, plan.tokens_at_once))
+    gradients, losses = torch.zeros_like(encoded), [0.0] * len(owned)
+    for parts, shares in done:  # in a fixed order, whichever pass was done first
+        gradients[list(shares)] += parts
+        for owner, share in shares.items():
+            losses[owner] += share
+    return gradients, losses
 
 
-def _run(
-    base: BaseModel, one: Pass, encoded: Sequence[list[tuple[Tensor, Tensor]]], sizes: Sequence[int]
-) -> tuple[dict[int, list[Tensor]], dict[int, float]]:
-    """Gradients by owner, of that owner's keys and values, and each owner's share of their own loss. The pass works on
-    leaves of its own: passes run side by side, and their sums are taken in a fixed order afterwards."""
-    owners = sorted(set(one.owners))
-    leaves = {owner: [_leaves(pair) for pair in encoded[owner]] for owner in owners}
-    prefixes = [leaves.get(owner, []) for owner in range(owners[-1] + 1)]
+def _run(base: BaseModel, one: Pass, encoded: Tensor, sizes: Sequence[int]) -> tuple[Tensor, dict[int, float]]:
+    """The gradients of the keys and values of a pass's owners, [owners, P, width], and by owner the pass's share of
+    their loss. The pass works on a leaf of its own: passes run side by side."""
+    owners, counts = zip(*((owner, len(list(rows))) for owner, rows in groupby(one.owners)), strict=True)
+    leaf = encoded[list(owners)].requires_grad_()
+    weights = torch.tensor([1 / sizes[owner] for owner in one.owners], dtype=leaf.dtype, device=base.device)
     with fast_arithmetic(base):
-        losses = pass_losses(base, one, prefixes)
-    weights = torch.tensor([1 / sizes[owner] for owner in one.owners], dtype=losses.dtype, device=base.device)
+        keys, values = unflatten(_rows(leaf, counts).to(base.dtype), base.layer_shapes)
+        losses = row_losses(base, one.blocks, list(zip(keys, values, strict=True)))
     weighted = losses * weights
     weighted.sum().backward()  # type: ignore[no-untyped-call]
-    shares: dict[int, float] = dict.fromkeys(owners, 0.0)
+    assert leaf.grad is not None
+    shares = dict.fromkeys(owners, 0.0)
     for owner, share in zip(one.owners, weighted.tolist(), strict=True):
         shares[owner] += share
-    return {owner: [_gradient(leaf) for leaf in _flat(leaves[owner])] for owner in owners}, shares
+    return leaf.grad, shares
 
 
-def _paired(encoded: tuple[list[Tensor], list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(*encoded, strict=True))
-
-
-def _leaves(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    keys, values = pair
-    return keys.detach().requires_grad_(), values.detach().requires_grad_()
-
-
-def _flat(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    return [tensor for pair in pairs for tensor in pair]
-
-
-def _gradient(leaf: Tensor) -> Tensor:
-    assert leaf.grad is not None
-    return leaf.grad
+def _rows(prefixes: Tensor, counts: Sequence[int]) -> Tensor:
+    """Each prefix as often as its owner has rows, one behind the other, [rows, P, width]. No row is taken twice from
+    one place: the gradient of that adds up in whatever order threads come, and no two runs are alike."""
+    most = max(counts)
+    spread = prefixes.unsqueeze(1).expand(-1, most, -1, -1).flatten(0, 1)
+    if min(counts) == most:
+        return spread
+    places = [owner * most + row for owner, count in enumerate(counts) for row in range(count)]
+    return spread.index_select(0, torch.tensor(places, device=prefixes.device))

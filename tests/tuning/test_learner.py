@@ -26,7 +26,7 @@ def test_the_best_look_is_kept_wherever_it_came(base: BaseModel) -> None:
     prefixes = [start_at_random(base, 4, seed) for seed in range(3)]
     for prefix, loss in zip(prefixes, (3.0, 2.0, 2.5), strict=True):
         learner.looked(prefix, loss)
-        learner.step += 1
+        learner.trainee.step += 1
     result = learner.result()
     assert (result.best_step, result.best_held_out_loss) == (1, 2.0)
     assert result.prefix.digest == prefixes[1].digest

@@ -13,7 +13,7 @@ from tuning.dataset import Split, num_tokens
 from tuning.errors import ConfigurationError, TooLittleText
 from tuning.learner import Learner
 from tuning.prefix import Prefix
-from tuning.prefix_encoder import PrefixEncoder, flatten
+from tuning.prefix_encoder import PrefixEncoder, flatten, unflatten
 from tuning.rehearsal import PublicWriter, RehearsalSettings, _pull, _trained, public_writers, rehearse
 from tuning.scoring import Pass, pass_losses
 from tuning.training import TrainingJob, TrainingSettings
@@ -45,25 +45,22 @@ WORDS = [
 
 def test_everybody_in_a_class_is_trained_as_a_person_alone(base: BaseModel) -> None:
     start, writers = make_prefix(base), some_writers(base, 3)
-    keys, values = _trained(base, start, writers, SETTINGS, StepPlan(), seed=5)
+    encoders = _trained(base, start, writers, SETTINGS, StepPlan(), seed=5)
     for place, writer in enumerate(writers):
         split = Split(train=writer.train, stop=writer.held_out, test=writer.held_out, num_samples=8)
         alone = Learner(base, TrainingJob(split, seed=15 + place, start=start), TRAINING)
         for _ in range(6):
-            train_step(base, [alone], StepPlan())
-        prefix = alone.encoder.prefix()
-        for layer in range(len(keys)):
-            torch.testing.assert_close(keys[layer][place], prefix.keys[layer], rtol=1e-9, atol=1e-9)
-            torch.testing.assert_close(values[layer][place], prefix.values[layer], rtol=1e-9, atol=1e-9)
-    assert not torch.equal(keys[0][0], keys[0][1])
+            train_step(base, [alone.trainee], StepPlan())
+        torch.testing.assert_close(encoders[place](), alone.trainee.encoder(), rtol=1e-9, atol=1e-9)
+    assert not torch.equal(encoders[0](), encoders[1]())
 
 
 def test_passes_change_nothing_but_the_order_of_sums(base: BaseModel) -> None:
     start, writers = make_prefix(base), some_writers(base, 3)
-    whole, _ = _trained(base, start, writers, SETTINGS, StepPlan(tokens_at_once=10_000), seed=0)
-    parts, _ = _trained(base, start, writers, SETTINGS, StepPlan(tokens_at_once=60), seed=0)
+    whole = _trained(base, start, writers, SETTINGS, StepPlan(tokens_at_once=10_000), seed=0)
+    parts = _trained(base, start, writers, SETTINGS, StepPlan(tokens_at_once=60), seed=0)
     for one, other in zip(whole, parts, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(one(), other(), rtol=1e-9, atol=1e-9)
 
 
 def test_who_starts_from_the_rehearsed_prefix_comes_further(base: BaseModel) -> None:
@@ -82,10 +79,10 @@ def test_the_start_is_pulled_by_what_was_held_out_at_the_trained_prefixes(base: 
     start, writers = make_prefix(base), some_writers(base, 3)
     free = replace(SETTINGS, clip_norm=1e9)
     scale = PrefixEncoder(start, "direct", hidden=1, seed=0).scale
-    keys, values = _trained(base, start, writers, free, StepPlan(), seed=2)
     pulls = []
-    for place, writer in enumerate(writers):
-        leaves = [one[place].clone().requires_grad_() for one in (*keys, *values)]
+    for writer, encoder in zip(writers, _trained(base, start, writers, free, StepPlan(), seed=2), strict=True):
+        keys, values = unflatten(encoder().detach(), base.layer_shapes)
+        leaves = [tensor.clone().requires_grad_() for tensor in (*keys, *values)]
         pairs = list(zip(leaves[: len(keys)], leaves[len(keys) :], strict=True))
         losses = pass_losses(base, Pass(writer.held_out, (0,) * len(writer.held_out)), [pairs])
         gradients = torch.autograd.grad(losses.sum() / num_tokens(writer.held_out), leaves)
@@ -107,14 +104,14 @@ def test_no_writer_pulls_harder_than_the_others_may_nor_by_what_is_no_number(
         return float(_pull(base, start, writers, clipped, StepPlan(), 0, scale).norm())
 
     assert 0 < norm() <= 1e-3
-    real = rehearsal._gradients
+    real = rehearsal.loss_gradients
 
-    def with_infinities(*arguments: Any) -> list[Tensor]:
-        gradients = real(*arguments)
-        gradients[0][1] = torch.inf
-        return gradients
+    def with_infinities(*arguments: Any) -> tuple[Tensor, list[float]]:
+        gradients, losses = real(*arguments)
+        gradients[1] = torch.inf
+        return gradients, losses
 
-    monkeypatch.setattr(rehearsal, "_gradients", with_infinities)
+    monkeypatch.setattr(rehearsal, "loss_gradients", with_infinities)
     assert 0 < norm() <= 2e-3 / 3 + 1e-9
 
 

@@ -23,6 +23,7 @@ from tuning import trainer, tuning_job
 from tuning.base_model import BaseModel
 from tuning.learner import Learner
 from tuning.prefix import Prefix
+from tuning.trainee import Trainee
 from tuning.training_step import StepPlan, train_step
 from tuning.tuning_job import tune
 from tuning.workbench import Bench
@@ -30,6 +31,10 @@ from tuning.workbench import Bench
 
 def together(bench: Bench, runs_together: int) -> Bench:
     return replace(bench, config=replace(bench.config, runs_together=runs_together))
+
+
+def seed_of(trainee: Trainee) -> int:
+    return trainee.deck.generator.initial_seed()
 
 
 def test_a_worker_takes_the_runs_that_wait_and_each_ends_as_if_alone(bench: Bench) -> None:
@@ -71,10 +76,10 @@ def test_a_step_that_breaks_among_several_ends_only_the_run_whose_fault_it_is(
     several = [ask(bench.storage, seed=number) for number in range(3)]
     poison = several[1].run().seed
 
-    def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-        if any(learner._job.seed == poison for learner in learners):
+    def step(base: BaseModel, trainees: Sequence[Trainee], plan: StepPlan) -> list[float]:
+        if poison in map(seed_of, trainees):
             raise RuntimeError(LINE)
-        return train_step(base, learners, plan)
+        return train_step(base, trainees, plan)
 
     monkeypatch.setattr(trainer, "train_step", step)
     tune(together(bench, 3), several[0].run_id)
@@ -113,9 +118,9 @@ def test_a_start_that_fails_leaves_no_seat_behind(bench: Bench, monkeypatch: pyt
             raise RuntimeError(LINE)
         looked(learner, prefix, loss)
 
-    def step(base: BaseModel, learners: Sequence[Learner], plan: StepPlan) -> list[float]:
-        trained.append({learner._job.seed for learner in learners})
-        return train_step(base, learners, plan)
+    def step(base: BaseModel, trainees: Sequence[Trainee], plan: StepPlan) -> list[float]:
+        trained.append({*map(seed_of, trainees)})
+        return train_step(base, trainees, plan)
 
     looked = Learner.looked
     monkeypatch.setattr(Learner, "looked", look)

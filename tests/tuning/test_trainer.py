@@ -13,12 +13,11 @@ from tests.tuning.texts import CANARIES, plain, written
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, WrittenText, build_split, num_tokens
 from tuning.errors import InvalidCheckpoint, Stopped
-from tuning.learner import Learner
 from tuning.prefix_encoder import Parametrisation
 from tuning.recomputation import can_recompute, recomputing
 from tuning.scoring import Pass, pass_losses, row_losses
 from tuning.trainer import Progress, Stack, TrainingJob, TrainingResult, TrainingSettings, train_prefixes
-from tuning.training_step import StepPlan
+from tuning.training_step import StepPlan, _rows
 
 SETTINGS = TrainingSettings(
     num_virtual_tokens=4, hidden=16, learning_rate=0.05, tokens_per_step=200, max_steps=6, evaluate_every=2, patience=9
@@ -54,25 +53,19 @@ def losses(result: TrainingResult) -> list[tuple[int, float | None, float | None
     return [(look.step, look.train_loss, look.held_out_loss) for look in result.history]
 
 
-def steps_behind(tensor: Tensor) -> set[str]:
-    """Names of the operations that a backward pass from `tensor` runs through."""
-    names, waiting = set(), [tensor.grad_fn]
-    while waiting:
-        if (node := waiting.pop()) is not None:
-            names.add(node.name())
-            waiting += [following for following, _ in node.next_functions]
-    return names
-
-
-def test_no_gradient_adds_up_in_an_order_that_threads_choose(base: BaseModel) -> None:
-    learners = [Learner(base, job_of(base, canary), SETTINGS) for canary in CANARIES[:2]]
-    by_index = learners[0].encoder()[0][0][None][torch.tensor([0, 0])]
-    assert "IndexBackward0" in steps_behind(by_index), "this is what would not be seen"
-    encoded = [list(zip(*learner.encoder(), strict=True)) for learner in learners]
-    blocks = tuple(block for learner in learners for block in learner.early_stopping_set[:1] * 2)
-    losses = pass_losses(base, Pass(blocks, (0, 0, 1, 1)), encoded)
-    assert "ExpandBackward0" in steps_behind(losses)
-    assert "IndexBackward0" not in steps_behind(losses)
+@pytest.mark.parametrize("counts", [(2, 2), (1, 3, 2)])
+def test_each_row_has_its_owners_prefix_from_a_place_of_its_own(counts: tuple[int, ...]) -> None:
+    """The gradient of a place that is taken twice would add up in an order that threads choose."""
+    prefixes = torch.arange(len(counts) * 6.0).view(len(counts), 2, 3).requires_grad_()
+    rows = _rows(prefixes, counts)
+    owners = [owner for owner, count in enumerate(counts) for _ in range(count)]
+    assert torch.equal(rows, prefixes[owners])
+    if min(counts) < max(counts):
+        taken = rows.grad_fn._saved_index.tolist()  # type: ignore[union-attr]
+        assert len(set(taken)) == len(taken) == sum(counts)
+    rows.backward(torch.ones_like(rows))
+    assert prefixes.grad is not None
+    assert prefixes.grad[:, 0, 0].tolist() == list(counts)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -362,7 +355,8 @@ def test_two_people_in_one_batch_each_meet_only_their_own_words(
             met.setdefault(row, set()).update(c for c in CANARIES if c in base.decode(block.token_ids))
         return row_losses(base, blocks, prefixes)
 
-    monkeypatch.setattr("tuning.scoring.row_losses", watched)
+    for where in ("tuning.scoring", "tuning.training_step"):
+        monkeypatch.setattr(f"{where}.row_losses", watched)
     train_prefixes(base, jobs, SETTINGS)
     assert met
     assert all(len(words) == 1 for words in met.values())
