@@ -79,11 +79,6 @@ def _run(base: BaseModel, one: Pass, encoded: Tensor, sizes: Sequence[int]) -> t
 
 
 def _rows(prefixes: Tensor, counts: Sequence[int]) -> Tensor:
-    """Each prefix as often as its owner has rows, one behind the other, [rows, P, width]. No row is taken twice from
-    one place: the gradient of that adds up in whatever order threads come, and no two runs are alike."""
-    most = max(counts)
-    spread = prefixes.unsqueeze(1).expand(-1, most, -1, -1).flatten(0, 1)
-    if min(counts) == most:
-        return spread
-    places = [owner * most + row for owner, count in enumerate(counts) for row in range(count)]
-    return spread.index_select(0, torch.tensor(places, device=prefixes.device))
+    """Each prefix as often as its owner has rows, one behind the other, [rows, P, width]. They are expanded:
+    the gradient of an index adds up in whatever order threads come, and no two runs are alike."""
+    return torch.cat([prefix.expand(count, -1, -1) for prefix, count in zip(prefixes, counts, strict=True)])

@@ -53,17 +53,25 @@ def losses(result: TrainingResult) -> list[tuple[int, float | None, float | None
     return [(look.step, look.train_loss, look.held_out_loss) for look in result.history]
 
 
-@pytest.mark.parametrize("counts", [(2, 2), (1, 3, 2)])
-def test_each_row_has_its_owners_prefix_from_a_place_of_its_own(counts: tuple[int, ...]) -> None:
-    """The gradient of a place that is taken twice would add up in an order that threads choose."""
-    prefixes = torch.arange(len(counts) * 6.0).view(len(counts), 2, 3).requires_grad_()
+def steps_behind(tensor: Tensor) -> set[str]:
+    """Names of the operations that a backward pass from `tensor` runs through."""
+    names, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        if (node := waiting.pop()) is not None:
+            names.add(node.name())
+            waiting += [following for following, _ in node.next_functions]
+    return names
+
+
+def test_no_gradient_adds_up_in_an_order_that_threads_choose() -> None:
+    prefixes, counts = torch.arange(18.0).view(3, 2, 3).requires_grad_(), (1, 3, 2)
+    by_index = prefixes[[owner for owner, count in enumerate(counts) for _ in range(count)]]
+    assert "IndexBackward0" in steps_behind(by_index), "this is what would not be seen"
     rows = _rows(prefixes, counts)
-    owners = [owner for owner, count in enumerate(counts) for _ in range(count)]
-    assert torch.equal(rows, prefixes[owners])
-    if min(counts) < max(counts):
-        taken = rows.grad_fn._saved_index.tolist()  # type: ignore[union-attr]
-        assert len(set(taken)) == len(taken) == sum(counts)
-    rows.backward(torch.ones_like(rows))
+    assert torch.equal(rows, by_index)
+    assert "ExpandBackward0" in steps_behind(rows)
+    assert not {"IndexBackward0", "IndexSelectBackward0"} & steps_behind(rows)
+    rows.sum().backward()  # type: ignore[no-untyped-call]
     assert prefixes.grad is not None
     assert prefixes.grad[:, 0, 0].tolist() == list(counts)
 
