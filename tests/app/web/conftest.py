@@ -1,4 +1,7 @@
-"""A web role on a real, freshly migrated database (the `storage` of tests/conftest.py). Nobody answers as its API."""
+"""A web role on a real, freshly migrated database (the `storage` of tests/conftest.py). Nobody answers as its API,
+unless a test asks for the small server that does."""
+
+from collections.abc import Iterator
 
 import pytest
 from flask import Flask
@@ -7,6 +10,7 @@ from app.config import AppConfig
 from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import Browser, Person, join
+from tests.app.web.upstream import Upstream, serve
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -16,6 +20,12 @@ def app(storage: Storage) -> Flask:
     app = create_app(AppConfig(api_url=NOBODY), storage)
     app.config["RUN_POLL_S"] = 0.02
     return app
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serve() as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import httpx
 import openai
@@ -15,13 +14,7 @@ from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import Browser
 from tests.app.web.serving import listening
-from tests.app.web.upstream import PATIENCE_S, PIECES, Upstream, serve
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serve() as running:
-        yield running
+from tests.app.web.upstream import PATIENCE_S, PIECES, Upstream
 
 
 @pytest.fixture

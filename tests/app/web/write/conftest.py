@@ -1,7 +1,5 @@
 """A web role with a small server in its API's place, and people with and without a version."""
 
-from collections.abc import Iterator
-
 import pytest
 from flask import Flask
 
@@ -10,14 +8,8 @@ from app.web.factory import create_app
 from storage.store import Storage
 from tests.app.web.browser import Person, join
 from tests.app.web.training import publish
-from tests.app.web.upstream import Upstream, serve
+from tests.app.web.upstream import Upstream
 from tests.app.web.write.wishes import register
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture
