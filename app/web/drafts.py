@@ -7,7 +7,8 @@ the last one {"done", "version", "strength"}. A stream without `done` was cut of
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from flask import Response
 
@@ -15,6 +16,20 @@ from app.web import words
 from app.web.catalogues import Language
 
 PINGS = b":"
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Which version of the voice wrote an answer, and how closely it was followed; None: the base model."""
+
+    version: int | None
+    strength: float | None
+
+    @classmethod
+    def of(cls, answer: Response) -> Self:
+        """As the API's answer itself says, and nothing else."""
+        version, strength = (answer.headers.get(f"x-idiolect-{name}") for name in ("version", "strength"))
+        return cls(None if version is None else int(version), None if strength is None else float(strength))
 
 
 def retold(answer: Response, *, blind: bool) -> Response:
@@ -50,14 +65,8 @@ def _refused(answer: Response) -> Response:
 
 
 def _signature(answer: Response, blind: bool) -> dict[str, Any]:
-    version, strength = (
-        None if blind else answer.headers.get(f"x-idiolect-{name}") for name in ("version", "strength")
-    )
-    return {
-        "done": True,
-        "version": None if version is None else int(version),
-        "strength": None if strength is None else float(strength),
-    }
+    maker = Maker(None, None) if blind else Maker.of(answer)
+    return {"done": True, "version": maker.version, "strength": maker.strength}
 
 
 def _told(pieces: Iterable[bytes], signature: dict[str, Any], language: Language) -> Iterator[bytes]:

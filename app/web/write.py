@@ -12,6 +12,7 @@ from flask_wtf.csrf import generate_csrf
 from app import auth
 from app.web import columns, drafts, gateway, votes, word_changes
 from app.web.columns import Column, NoBaseModel, Writer
+from app.web.drafts import Maker
 from app.web.formats import number
 from app.web.session import find_me, me, sign_in_required, storage, token, warm_up
 from app.web.wishes import (
@@ -214,11 +215,12 @@ def ask(wish: Wish, reach: Reach, writer: Writer, *, stream: bool) -> Response:
     return gateway.forward("POST", url, headers, json.dumps(body).encode())
 
 
-def whole_drafts(wish: Wish, reach: Reach, writer: Writer) -> list[str]:
-    """The drafts of one column at once, each ready to be put behind the text. Raises ValueError with the API's
-    sentence."""
-    made = drafts.texts_of(ask(wish, reach, writer, stream=False))
-    return [draft.lstrip(" ") if wish.before[-1:].isspace() else draft for draft in made]
+def whole_drafts(wish: Wish, reach: Reach, writer: Writer) -> tuple[list[str], Maker]:
+    """The drafts of one column at once, each ready to be put behind the text, and who made them. Raises ValueError with
+    the API's sentence."""
+    answer = ask(wish, reach, writer, stream=False)
+    made = drafts.texts_of(answer)
+    return [draft.lstrip(" ") if wish.before[-1:].isspace() else draft for draft in made], Maker.of(answer)
 
 
 def typed(name: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from tests.app.web.browser import Person
 
@@ -88,6 +88,11 @@ def complaints_of(page: Page) -> list[str]:
     page.on("console", lambda message: note(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: note(str(error)))
     return complaints
+
+
+def scripted(page: Page) -> None:
+    """Wait until the writing page's script runs. Who is faster is served too, but with whole drafts, on a new page."""
+    expect(page.get_by_role("button", name="Rewrite the selection")).to_be_visible()
 
 
 def overflow(page: Page) -> int:

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.app.web.browser import PASSWORD, Person, join
 from tests.app.web.training import begin
-from tests.end_to_end.browsing import TRAINING_MS, needs_browser, tab
+from tests.end_to_end.browsing import TRAINING_MS, needs_browser, scripted, tab
 from tests.end_to_end.keyboard import Keyboard
 from tests.factories import SAMPLE_TEXTS
 
@@ -36,6 +36,7 @@ def test_from_signing_up_to_a_draft_in_ones_text(platform: str, page: Page) -> N
     expect(page.get_by_role("heading", name="A new version is ready")).to_be_visible(timeout=TRAINING_MS)
     expect(page.locator("#announce")).to_contain_text("A new version is ready")
     keys.open(page.get_by_role("link", name="Write with this voice"))
+    scripted(page)
     accept_a_draft(page, keys)
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from storage import run_claims
 from tests.app.web.browser import PASSWORD, TEXT, Person
 from tests.app.web.training import FIGURES, STYLES, add_report, begin, end, measured, publish
-from tests.end_to_end.browsing import NARROWEST, TRAINING_MS, let_in, needs_browser, overflow, sign_up, tab
+from tests.end_to_end.browsing import NARROWEST, TRAINING_MS, let_in, needs_browser, overflow, scripted, sign_up, tab
 from tests.end_to_end.wire import wired
 
 pytestmark = [pytest.mark.browser, needs_browser]
@@ -207,6 +207,7 @@ def test_from_signing_up_to_leaving(platform: str, chromium: Browser, tmp_path: 
 def write_both(page: Page) -> None:
     """One beginning, two columns, each with words of its own."""
     page.get_by_role("link", name="Write with this voice").click()
+    scripted(page)
     page.get_by_label("Your text").fill("The lighthouse keeper")
     page.get_by_role("button", name="Go on", exact=True).click()
     mine, base = page.get_by_role("region", name="In your voice"), page.get_by_role("region", name="Base model")

@@ -422,5 +422,6 @@ def test_without_javascript_the_drafts_come_whole_and_go_into_the_text(
         expect(page.get_by_role("button", name="Rewrite the selection")).to_be_hidden()
         go_on(page)
         expect(column(page, "In your voice")).to_contain_text(SAID)
+        expect(column(page, "In your voice")).to_contain_text("Made with your voice")
         column(page, "In your voice").get_by_role("button", name="Put into my text").click()
         expect(text(page)).to_have_value(f"To whom it concerns: {SAID}")

@@ -37,6 +37,11 @@ class Upstream:
     read: threading.Semaphore | None = None  # where set, a stream's reader releases it to be sent the next piece
 
 
+def version_of(asked: dict[str, Any]) -> str | None:
+    """Which version of a voice answers; None: the base model."""
+    return None if asked.get("model", "").endswith("-base") else "3"
+
+
 @contextmanager
 def serve() -> Iterator[Upstream]:
     """Serve until the block is left."""
@@ -72,7 +77,7 @@ class Handler(BaseHTTPRequestHandler):
         elif b'"stream":true' in body.replace(b" ", b""):
             self.stream(upstream, json.loads(body))
         elif b'"stream":false' in body.replace(b" ", b""):
-            self.at_once(upstream, json.loads(body).get("n", 1))
+            self.at_once(upstream, json.loads(body))
         else:
             self.whole()
 
@@ -90,12 +95,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def at_once(self, upstream: Upstream, count: int) -> None:
-        said = {"choices": [{"index": index, "text": "".join(upstream.pieces)} for index in range(count)]}
+    def at_once(self, upstream: Upstream, asked: dict[str, Any]) -> None:
+        said = {"choices": [{"index": index, "text": "".join(upstream.pieces)} for index in range(asked.get("n", 1))]}
         content = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if version := version_of(asked):
+            self.send_header("x-idiolect-version", version)
+            self.send_header("x-idiolect-strength", str(asked.get("voice_strength", 1)))
         self.end_headers()
         self.wfile.write(content)
 
@@ -113,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def stream(self, upstream: Upstream, asked: dict[str, Any]) -> None:
-        self.begin_stream(version=None if asked.get("model", "").endswith("-base") else "3")
+        self.begin_stream(version=version_of(asked))
         for piece in upstream.pieces:
             for index in range(asked.get("n", 1)):
                 self.chunk({"choices": [{"index": index, "text": piece}]})

@@ -1,5 +1,7 @@
 """The page where no script runs."""
 
+import pytest
+
 from tests.app.web.browser import Person
 from tests.app.web.upstream import Upstream
 from tests.app.web.write.wishes import DRAFT, asked
@@ -14,6 +16,19 @@ def test_without_a_script_both_columns_come_whole_and_the_text_stays(old_hand: P
     assert '<option value="long" selected>' in page.text
     assert [body["model"] for body in asked(upstream)] == ["tiny-base", old_hand.voice.id]
     assert [body["stream"] for body in asked(upstream)] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("strength", "said"),
+    [("1", "version 3."), ("1.5", "version 3, strength 1.5."), ("0", "version 3, strength 0: that is what the base")],
+)
+def test_without_a_script_too_each_column_says_who_wrote_it(old_hand: Person, strength: str, said: str) -> None:
+    assert "Made with" not in old_hand.browser.get(f"{old_hand.url}/write").text
+    form = {"text": "Dear all,", "task": "continue", "strength": strength}
+    page = old_hand.browser.post(f"{old_hand.url}/write", form).text
+    assert page.count("Made with") == 2
+    assert "Made with the base model tiny-base." in page
+    assert f"Made with your voice “{old_hand.voice.name}”, {said}" in page
 
 
 def test_without_a_script_a_draft_is_put_into_the_text_and_remembered_as_the_models(old_hand: Person) -> None:
