@@ -330,7 +330,10 @@ def _last_quarter(token_ids: Sequence[int], longest: int) -> list[int]:
 
 def _document_start(base: BaseModel, piece: _Piece, longest: int) -> list[int]:
     """The document start and the end of the prompt, at most half a block. A prompt led to the text's beginning, not to
-    its middle."""
-    if not piece.prompt or piece.before is not None:
+    its middle: that comes behind the end of the text before it, else a voice trained on that would be ahead by what it
+    remembers."""
+    if piece.before is not None:
+        return [base.document_start_id, *_overlap(base, piece, longest)]
+    if not piece.prompt:
         return [base.document_start_id]
     return [base.document_start_id, *base.encode(f"{piece.prompt}\n\n", document_start=False)[-(longest // 2 - 1) :]]

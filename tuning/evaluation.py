@@ -9,14 +9,15 @@ from typing import Any
 import torch
 
 from tuning.base_model import BaseModel
-from tuning.dataset import Block, Split, num_tokens
+from tuning.dataset import TRAIN_BLOCK_TOKENS, Block, Split, num_tokens
 from tuning.lanes import side_by_side
 from tuning.prefix import Prefix
-from tuning.scoring import Pass, pass_losses, passes
+from tuning.scoring import Pass, pass_losses, passes, windowed_losses
 from tuning.training import TrainingResult
 
 _LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}  # of one pass, 16 and 512 MiB in float32, whatever the vocabulary
-_MOST_LOGITS = 2**26  # of all passes side by side, where one long block alone may be more than that
+_FEWER_LOGITS = 2**25  # on other devices
+_MOST_LOGITS = 2**26  # of all passes side by side, where one of them alone may be more than that
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +45,22 @@ def bits_per_char_each(base: BaseModel, owned: Sequence[tuple[Prefix, Sequence[B
 def _bits(base: BaseModel, prefixes: Sequence[Prefix] | None, owned: Sequence[Sequence[Block]]) -> list[float]:
     layers = None if prefixes is None else [list(zip(prefix.keys, prefix.values, strict=True)) for prefix in prefixes]
 
+    vocabulary = base.model.get_input_embeddings().num_embeddings
+    at_once = max(1, _LOGITS_AT_ONCE.get(base.device.type, _FEWER_LOGITS) // vocabulary)
+    window = max(at_once, TRAIN_BLOCK_TOKENS)  # of a longer block; what training needs room for anyway
+
     def run(one: Pass) -> list[tuple[int, float]]:
         with torch.no_grad():
-            return list(zip(one.owners, pass_losses(base, one, layers).double().tolist(), strict=True))
+            if len(one.blocks[0].token_ids) > window:  # alone in its pass, since it is longer than at_once
+                (block,), (owner,) = one.blocks, one.owners
+                losses = windowed_losses(base, block, layers[owner] if layers else None, window)
+            else:
+                losses = pass_losses(base, one, layers)
+        return list(zip(one.owners, losses.double().tolist(), strict=True))
 
-    vocabulary = base.model.get_input_embeddings().num_embeddings
-    at_once = max(1, _LOGITS_AT_ONCE.get(base.device.type, 2**25) // vocabulary)
     nats = [0.0] * len(owned)
     packed = passes(owned, at_once)
-    longest = max((len(block.token_ids) for one in packed for block in one.blocks), default=1)
-    most = max(1, _MOST_LOGITS // (max(at_once, longest) * vocabulary))
+    most = max(1, _MOST_LOGITS // (window * vocabulary))
     for losses in side_by_side(base.device, run, packed, most=most):
         for owner, loss in losses:
             nats[owner] += loss

@@ -9,9 +9,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy.orm import Session
+
 from storage import prefixes, samples, tuning_runs, voices
 from storage.errors import IntegrityError, NoPublishedVersion, NotFound
-from storage.models import TuningRun
+from storage.models import PrefixVersion, TuningRun
 from storage.run_claims import Claim
 from storage.samples import Sample
 from tuning.dataset import Earlier, Split, build_split, leaves_enough
@@ -87,7 +89,7 @@ def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _
         loaded = prefixes.load_prefix(bench.storage, user_id, voice_id, number)
         with bench.storage.database.reading() as session:
             row = voices.get_version(session, user_id, voice_id, loaded.version)
-            known = tuning_runs.get_run(session, user_id, row.run_id).sample_ids
+            known = _known(session, row)
         prefix = base.read_prefix(loaded.data, training_dtype(base))
     except _UNUSABLE as why:
         logger.info("voice %s: training starts anew (%s)", voice_id, type(why).__name__)
@@ -95,4 +97,17 @@ def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _
     if row.trained_sample_ids is None:
         return None
     trained = frozenset(row.trained_sample_ids)
-    return _Version(loaded.version, prefix, Earlier(trained, trained.union(known)))
+    return _Version(loaded.version, prefix, Earlier(trained, trained | known))
+
+
+def _known(session: Session, version: PrefixVersion) -> frozenset[str]:
+    """All samples that took part in making a version, or one of those that it and its like had to beat."""
+    run = tuning_runs.get_run(session, version.user_id, version.run_id)
+    known = frozenset(run.sample_ids)
+    if run.continues_version is None:
+        return known
+    try:
+        before = voices.get_version(session, version.user_id, version.voice_id, run.continues_version)
+    except NotFound:
+        return known
+    return known | _known(session, before)

@@ -3,6 +3,7 @@ shares nothing with other learners but the frozen base model. Knows nothing of t
 
 import hashlib
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -170,8 +171,15 @@ def _start(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> Pre
         return job.start.to(base.device, training_dtype(base))
     if settings.initialisation == "random":
         return start_at_random(base, settings.num_virtual_tokens, job.seed)
-    newest = job.split.train[-1]
+    newest = _newest(job.split.train, settings.num_virtual_tokens)
     return start_from_tokens(base, newest.token_ids[newest.num_context :], settings.num_virtual_tokens)
+
+
+def _newest(blocks: Sequence[Block], least: int) -> Block:
+    """The last block that scores `least` tokens, so that a start is made of no three tokens again and again; where
+    there is none, the one that scores the most."""
+    enough = (block for block in reversed(blocks) if block.num_scored >= least)
+    return next(enough, None) or max(blocks, key=lambda block: block.num_scored)
 
 
 def _digest(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> str:

@@ -26,12 +26,19 @@ _LEAST_ECHO_WORDS = 3  # of a request's own beginning, come back within it
 
 
 def make_missing(
-    base: BaseModel, storage: Storage, claim: Claim, *, check: Callable[[], None], note: Callable[[str], None]
+    base: BaseModel,
+    storage: Storage,
+    claim: Claim,
+    *,
+    check: Callable[[], None],
+    note: Callable[[str], None],
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Make a request for each of the run's samples that awaits one, and keep it: the next run finds it. Nothing on a
     base model without a chat template.
 
     check: called before every token, and may raise Stopped; what was kept until then stays. note: told how many.
+    meanwhile: called after every few texts, with no transaction open and nothing of the model's in hand.
     Raises LostLease, KeyErased.
     """
     if not base.has_chat_template:
@@ -42,6 +49,7 @@ def make_missing(
     for first in range(0, len(waiting), TEXTS_AT_ONCE):
         some = waiting[first : first + TEXTS_AT_ONCE]
         made += _keep(storage, claim, some, requests_for(base, [sample.text for sample in some], check))
+        meanwhile()
     if made:
         note(f"Made {'a request for 1 piece' if made == 1 else f'requests for {made} pieces'}")
 

@@ -21,6 +21,7 @@ from tuning.training_step import StepPlan
 
 MOST_TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
 MOST_TOGETHER = 32
+_PASSES = 4  # of a step of one person: twice its tokens over those of a pass
 _SHARE = 0.5  # of what is free, where no budget is set
 _MEBIBYTE = 2**20
 _FREE = Path("/proc/meminfo")
@@ -38,29 +39,29 @@ class MemoryPlan:
 
 
 def plan_memory(base: BaseModel, settings: TrainingSettings, config: TuningConfig) -> MemoryPlan:
-    """The fastest plan within the budget: as many tokens at once as pay, without recomputation if that fits; then as
-    many people as fit beside it, at most the configured number.
+    """The fastest plan within the budget: as many tokens at once as pay, in as many passes side by side as a step has,
+    without recomputation if that fits, be it in fewer passes; then as many people as fit beside it, at most the
+    configured number.
 
     Raises ConfigurationError with both amounts where not even one short pass of one person fits.
     """
     budget = config.training_memory_mb * _MEBIBYTE or free_bytes(base.device)
-    person = bytes_per_person(base, settings)
-    lanes = torch.get_num_threads() if base.device.type == "cpu" else 1
+    person, together = bytes_per_person(base, settings), _most_together(base, config)
     wanted = MOST_TOKENS_AT_ONCE.get(base.device.type, 2048)
     longest = min(base.context_length, settings.num_virtual_tokens + TRAIN_BLOCK_TOKENS) - settings.num_virtual_tokens
     needed = 0
     for recompute in (False, True) if can_recompute(base) else (False,):
         per_token = bytes_per_token(base, settings, recompute=recompute)
-        fits = int((budget - person) / per_token / lanes)
-        if fits >= longest:
-            plan = StepPlan(min(wanted, fits), recompute)
-            left = budget - plan.tokens_at_once * lanes * per_token
-            return MemoryPlan(plan, min(_most_together(base, config), max(1, int(left // person))))
-        needed = int(person + longest * lanes * per_token)
+        for lanes in range(_most_lanes(base, together), 0, -1):
+            fits = int((budget - person) / per_token / lanes)
+            if fits >= longest:
+                plan = StepPlan(min(wanted, fits), recompute, lanes)
+                left = budget - plan.tokens_at_once * lanes * per_token
+                return MemoryPlan(plan, min(together, max(1, int(left // person))))
+        needed = int(person + longest * per_token)
     raise ConfigurationError(
         f"Training on {base.name} needs about {-(-needed // _MEBIBYTE)} MB beside the model and may use "
-        f"{int(budget) // _MEBIBYTE}. Set IDIOLECT_TRAINING_MEMORY_MB higher, or IDIOLECT_NUM_THREADS lower, which "
-        "runs fewer passes at once."
+        f"{int(budget) // _MEBIBYTE}. Set IDIOLECT_TRAINING_MEMORY_MB higher."
     )
 
 
@@ -123,6 +124,11 @@ def _most_together(base: BaseModel, config: TuningConfig) -> int:
     """On a CPU people in one pass gain nothing over one after the other and all wait for the last of them
     (`python -m benchmarks.tuning_speed`)."""
     return config.runs_together or (1 if base.device.type == "cpu" else MOST_TOGETHER)
+
+
+def _most_lanes(base: BaseModel, together: int) -> int:
+    """Passes side by side: one a thread, but no more than the steps of so many people usually have."""
+    return min(torch.get_num_threads(), _PASSES * together) if base.device.type == "cpu" else 1
 
 
 def _layers(keys: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor]]:

@@ -31,6 +31,7 @@ from tuning.rehearsal import (
     require_writers,
 )
 from tuning.trainer import Progress, TrainingJob, TrainingSettings, train_prefixes
+from tuning.training_step import StepPlan
 
 FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
@@ -74,11 +75,13 @@ def load_population(config: TuningConfig, base: BaseModel) -> Prefix | None:
     return prefix
 
 
-def train_population(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, seed: int = 0) -> Prefix:
+def train_population(
+    base: BaseModel, texts: Sequence[str], settings: TrainingSettings, seed: int = 0, plan: StepPlan | None = None
+) -> Prefix:
     """Train on `texts`, one block of each, stopping early on the last of them. Raises TooLittleText."""
     train, held_out = population_blocks(base, texts, settings.num_virtual_tokens)
     job = TrainingJob(Split(train=train, stop=held_out, test=held_out, num_samples=len(texts)), seed=seed)
-    (result,) = train_prefixes(base, [job], settings, on_progress=lambda _, progress: _tell(progress))
+    (result,) = train_prefixes(base, [job], settings, plan=plan, on_progress=lambda _, progress: _tell(progress))
     assert result is not None
     return result.prefix
 
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         training = TrainingSettings.from_config(config)
         plan = plan_memory(base, training, replace(config, runs_together=REHEARSAL.writers))
         settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
-        prefix = train_population(base, texts, settings, options.seed)
+        prefix = train_population(base, texts, settings, options.seed, plan.step)
         if writers:
             together = min(REHEARSAL.writers, plan.runs_together)
             rehearsal = replace(REHEARSAL, writers=together, training=replace(training, warmup_steps=WARMUP_STEPS))

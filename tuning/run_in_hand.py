@@ -5,7 +5,7 @@ Logs and messages name runs and kinds of errors, never anybody's text: an unexpe
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -83,10 +83,11 @@ class RunInHand:
         self._stack: Stack | None = None
         self.ended = False
 
-    def prepare(self) -> None:
-        """Read the samples, choose the start, begin to run."""
+    def prepare(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Read the samples, choose the start, begin to run. meanwhile: called between two pieces of longer work; raises
+        nothing."""
         with self._ending():
-            self._prepared = self._prepare()
+            self._prepared = self._prepare(meanwhile)
 
     def join(self, stack: Stack) -> None:
         """Train with those who are there, from the last checkpoint where there is one that fits."""
@@ -153,9 +154,16 @@ class RunInHand:
         self.ended = True
         self._open.close()
 
-    def _prepare(self) -> _Prepared:
+    def _prepare(self, meanwhile: Callable[[], None]) -> _Prepared:
         bench, claim = self._bench, self.claim
-        made_prompts.make_missing(bench.base, bench.storage, claim, check=self._heartbeat.check, note=self._diary.note)
+        made_prompts.make_missing(
+            bench.base,
+            bench.storage,
+            claim,
+            check=self._heartbeat.check,
+            note=self._diary.note,
+            meanwhile=meanwhile,
+        )
         checkpoint = self._load_checkpoint()
         beginning = begin(bench, claim, resumed=checkpoint is not None)
         self._heartbeat.check()

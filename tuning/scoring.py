@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import Cache
+from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuning.base_model import BaseModel
@@ -96,6 +96,36 @@ def row_losses(base: BaseModel, blocks: Sequence[Block], prefixes: KeysValues | 
             inputs, attention_mask=whole, position_ids=positions, past_key_values=cache, use_cache=False
         ).logits
     return summed_losses(logits, targets)
+
+
+def windowed_losses(base: BaseModel, block: Block, prefix: KeysValues | None, window: int) -> Tensor:
+    """As pass_losses of one block and one prefix, [1], read `window` tokens after `window` tokens: so many have logits
+    at once, however long the block is. Not for training: what it keeps between windows knows no gradient."""
+    inputs, targets, mask = padded((block,), base.device)
+    length = 0 if prefix is None else prefix[0][0].shape[1]
+    whole = torch.cat([mask.new_ones(1, length), mask], dim=1)
+    cache = DynamicCache() if prefix is None else Cache(layers=[_grown_from(base, *layer) for layer in prefix])
+    nats = []
+    for first in range(0, inputs.shape[1], window):
+        ids = inputs[:, first : first + window]
+        seen, end = length + first, length + first + ids.shape[1]
+        logits = base.model(
+            ids,
+            attention_mask=whole[:, :end],
+            position_ids=torch.arange(seen, end, device=base.device)[None],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        nats.append(summed_losses(logits, targets[:, first : first + window]))
+    return torch.stack(nats).sum(0)
+
+
+def _grown_from(base: BaseModel, keys: Tensor, values: Tensor) -> DynamicLayer:
+    """A layer that begins with keys and values, each [num_kv_heads, P, head_dim], and keeps what is read after them."""
+    layer = DynamicLayer()
+    layer.lazy_initialization(keys, values)
+    layer.update(keys[None].to(base.dtype), values[None].to(base.dtype))
+    return layer
 
 
 def summed_losses(logits: Tensor, targets: Tensor) -> Tensor:

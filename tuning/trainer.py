@@ -114,8 +114,10 @@ class Stack:
         return {id(learner): loss for learner, loss in zip(learners, losses, strict=True)}
 
     def _leave(self, learner: Learner, listener: Listener, result: TrainingResult | None) -> None:
-        self._seats = [(other, seat) for other, seat in self._seats if other is not learner]
-        listener.on_end(result)
+        try:
+            listener.on_end(result)  # which may still ask for its checkpoint
+        finally:
+            self._seats = [(other, seat) for other, seat in self._seats if other is not learner]
 
 
 def train_prefixes(

@@ -22,13 +22,14 @@ _WARMUP_STEPS_GOING_ON = 3
 class TrainingSettings:
     """How prefixes are trained. The defaults are the measured winner of docs/likeness.md; nobody sets them by hand.
 
-    initialisation: "text" starts from the keys and values of the person's own first training tokens, "random" from
-        noise of the same spread; a job's own start prefix comes before either.
-    tokens_per_step: scored tokens of one person in one step, about; one epoch at most.
+    initialisation: "text" starts from the keys and values of tokens of the person's own newest training text, "random"
+        from noise of the same spread; a job's own start prefix comes before either.
+    tokens_per_step: tokens of one person in one step, about; one epoch at most. Those that are only read (a request,
+        the end of the block before) fill a step too.
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
         falls on a cosine to a tenth at the last step.
-    epochs: passes over the training text, in at least `min_steps` and at most `max_steps` steps. What goes on from a
-        version takes a third of that (`suited_to`).
+    epochs: passes over the training text, were all its tokens scored, in at least `min_steps` and at most `max_steps`
+        steps. What goes on from a version takes a third of that (`suited_to`).
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """

@@ -23,10 +23,12 @@ from tuning.trainee import Trainee
 
 @dataclass(frozen=True)
 class StepPlan:
-    """tokens_at_once: padded tokens of one pass through the model, at most. recompute: keep less, compute more."""
+    """tokens_at_once: padded tokens of one pass through the model, at most. recompute: keep less, compute more. lanes:
+    passes side by side, at most; None: as many as there are threads."""
 
     tokens_at_once: int = 512
     recompute: bool = False
+    lanes: int | None = None
 
 
 def train_step(base: BaseModel, trainees: Sequence[Trainee], plan: StepPlan) -> list[float]:
@@ -51,7 +53,7 @@ def loss_gradients(
         return _run(base, one, encoded, sizes)
 
     with recomputing(base, plan.recompute), fast_attention(base):
-        done = side_by_side(base.device, run, passes(owned, plan.tokens_at_once))
+        done = side_by_side(base.device, run, passes(owned, plan.tokens_at_once), most=plan.lanes)
     gradients, losses = torch.zeros_like(encoded), [0.0] * len(owned)
     for parts, shares in done:  # in a fixed order, whichever pass was done first
         gradients[list(shares)] += parts

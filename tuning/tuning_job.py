@@ -59,6 +59,7 @@ class _Table:
         self._bench = bench
         self._runs: list[RunInHand] = []
         self._stack: Stack | None = None
+        self._broken: Exception | None = None
         self._began_at = self._looked_at = time.monotonic()
 
     @property
@@ -67,10 +68,13 @@ class _Table:
         return len(self._live()) > 1
 
     def take(self, claim: Claim) -> None:
-        """One more run, from the next step on."""
+        """One more run, from the next step on. What its preparation makes of the model's is made in turns with the
+        steps of those who train: they are not kept waiting, and can be cancelled."""
         run = RunInHand(self._bench, claim)
         self._runs = [*self._live(), run]
-        run.prepare()
+        run.prepare(meanwhile=self._step_of_others)
+        if self._broken is not None:
+            raise self._broken
         if not run.ended:
             if self._stack is None:
                 self._stack = Stack(self._bench.base, self._bench.settings, self._bench.plan.step)
@@ -83,6 +87,15 @@ class _Table:
             self._stack.step()
             if time.monotonic() - self._looked_at > LOOK_FOR_MORE_EVERY_S:
                 self._fill_seats()
+
+    def _step_of_others(self) -> None:
+        """What breaks in it is not the fault of the run that is being prepared: it is raised when that is done."""
+        if not self._stack or self._broken is not None:
+            return
+        try:
+            self._stack.step()
+        except Exception as broken:
+            self._broken = broken
 
     def end(self, broken: Exception) -> None:
         """Something broke outside anybody's own course. Among several nobody knows whose fault it was: they go back

@@ -96,6 +96,20 @@ def test_fewer_than_five_samples_are_split_inside_each_text_between_sentences(ba
     assert stop
 
 
+def test_what_is_kept_back_of_a_text_is_scored_behind_what_stands_before_it(base: BaseModel) -> None:
+    """Else a voice trained on the beginning would be ahead of the base model by what it remembers of it."""
+    text = f"Begin. {plain(98)} End."
+    split = split_of(base, [WrittenText(text, prompt="A question?")])
+    sets = (split.train, split.stop, split.test)
+    for blocks, before in zip(sets[1:], sets, strict=False):
+        read = base.decode(blocks[0].token_ids[1 : blocks[0].num_context])
+        assert blocks[0].token_ids[0] == base.document_start_id
+        assert len(read) > 20
+        assert scored_text(base, before).endswith(read)
+        assert not blocks[0].begins_text
+    assert "question" in base.decode(split.train[0].token_ids[: split.train[0].num_context])
+
+
 def test_a_single_text_without_any_sentence_or_space_is_still_split(base: BaseModel) -> None:
     split = split_of(base, [WrittenText("漢字" * 1200)])
     assert min(num_tokens(split.train), num_tokens(split.stop), num_tokens(split.test)) > 0

@@ -17,7 +17,7 @@ LONGEST = MAX_POSITIONS - LENGTH
 MIXED = [WrittenText(f"text{n} " + plain(60), prompt=f"Write about {n}." if n % 2 else None) for n in range(8)]
 # Both were computed before there was a chat form.
 PLAIN_DIGEST = "db5b67e13fd112fdb7e9e2c6048b56ed0cd13c57d7ebf1ecc063078ca338c702"
-PLAIN_DIGEST_OF_THREE = "828d6c611afec9a641d677c88309f5d468676b7b9f147da07284027326edf4d7"
+PLAIN_DIGEST_OF_THREE = "9919e093c47cb363894f8b16333102f9fba84ad4ed38276d20925251532083a0"
 
 
 @pytest.fixture(scope="module")

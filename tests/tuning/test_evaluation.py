@@ -1,4 +1,6 @@
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -50,6 +52,32 @@ def test_batched_scoring_equals_one_token_at_a_time_with_and_without_a_prefix(fa
     some = (*some, replace(some[0], token_ids=some[0].token_ids[:11]))
     for prefix in (None, make_prefix(base)):
         assert bits_per_char(base, prefix, some) == pytest.approx(one_at_a_time(base, prefix, some), abs=1e-10)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_text_is_scored_in_windows_as_it_would_be_at_once(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_tiny(family)
+    writings = [WrittenText(plain(words)) for words in (25, 9, 40, 16, 22)]
+    blocks = build_split(base, writings, num_virtual_tokens=4).train
+    lengths: list[int] = []
+    for prefix in (None, make_prefix(base)):
+        at_once = bits_per_char(base, prefix, blocks)
+        with monkeypatch.context() as patched, watched(base, lengths):
+            patched.setattr(evaluation, "_LOGITS_AT_ONCE", {})
+            patched.setattr(evaluation, "TRAIN_BLOCK_TOKENS", 7)
+            patched.setattr(evaluation, "_FEWER_LOGITS", 1)
+            assert bits_per_char(base, prefix, blocks) == pytest.approx(at_once, abs=1e-10)
+    assert max(lengths) == 7
+
+
+@contextmanager
+def watched(base: BaseModel, lengths: list[int]) -> Iterator[None]:
+    """Note how many tokens each pass through the model has."""
+    handle = base.model.get_input_embeddings().register_forward_hook(
+        lambda _module, ids, _out: lengths.append(ids[0].shape[1])
+    )
+    yield
+    handle.remove()
 
 
 def test_a_prefix_of_real_tokens_scores_like_those_tokens_in_front(base: BaseModel, split: Split) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from storage import samples, voices
-from tests.factories import add_samples, first_voice, make_run
+from tests.factories import add_samples, claim_run, first_voice, make_run
 from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted, published
 from tuning import going_on, report_keeping, run_in_hand
 from tuning.base_model import BaseModel
@@ -141,6 +141,34 @@ def test_a_report_of_a_version_that_went_on_is_of_the_text_that_judged_it(
     assert measured[0] == judged[0]
     if again.run().published:
         assert measured == judged
+
+
+def test_a_sample_that_was_left_out_in_between_still_judges_nothing(bench: Bench) -> None:
+    """It judged the first version, was left out for the second, and is there again for the third."""
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    with bench.storage.database.reading() as session:
+        ids = samples.included_ids(session, first.user.id, first.voice_id)
+    (judge_of_first,) = set(ids[-1:]) - set(first.versions()[0].trained_sample_ids or ())
+    include(first, judge_of_first, included=False)
+    second = ask_again(first, MORE)
+    tune(bench, second.run_id)
+    assert [version.version for version in second.versions()] == [2, 1]
+    include(first, judge_of_first, included=True)
+    third = ask_again(first, tuple(f"Later {piece}" for piece in MORE))
+    held = claim_run(bench.storage, third.run())
+    beginning = going_on.begin(bench, held, resumed=False)
+    assert beginning.version == 2
+    with bench.storage.database.reading() as session:
+        (sample,) = samples.read_samples(session, bench.storage.keys, first.user.id, [judge_of_first])
+    judging = "".join(bench.base.decode(block.token_ids) for block in beginning.split.test)
+    assert "Later Piece" in judging
+    assert sample.text not in judging
+
+
+def include(asked: Asked, sample_id: str, *, included: bool) -> None:
+    with asked.storage.database.session() as session:
+        samples.set_included(session, asked.user.id, asked.voice_id, sample_id, included)
 
 
 def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing_of_what_is_gone(bench: Bench) -> None:

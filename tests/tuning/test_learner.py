@@ -12,7 +12,7 @@ from tests.tuning.texts import CANARIES
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, num_tokens
 from tuning.learner import Learner
-from tuning.prefix_encoder import start_at_random
+from tuning.prefix_encoder import start_at_random, start_from_tokens
 from tuning.trainer import TrainingSettings
 
 
@@ -30,6 +30,18 @@ def test_the_best_look_is_kept_wherever_it_came(base: BaseModel) -> None:
     result = learner.result()
     assert (result.best_step, result.best_held_out_loss) == (1, 2.0)
     assert result.prefix.digest == prefixes[1].digest
+
+
+def test_without_a_shared_start_it_begins_from_the_newest_text_that_is_long_enough(base: BaseModel) -> None:
+    job = job_of(base, CANARIES[0])
+    newest = job.split.train[-1]
+    tail = Block((*newest.token_ids[:5], *newest.token_ids[5:7]), num_context=5, num_chars=4)
+    start = start_from_tokens(base, newest.token_ids[newest.num_context :], 4).digest
+    for after in ((), (tail,)):
+        begun = Learner(base, replace(job, split=replace(job.split, train=(*job.split.train, *after))), SETTINGS)
+        assert begun.present().digest == start
+    only = Learner(base, replace(job, split=replace(job.split, train=(tail,))), SETTINGS)
+    assert only.present().digest == start_from_tokens(base, tail.token_ids[5:], 4).digest
 
 
 def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> None:

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from storage.store import Storage
 from tests.factories import SAMPLE_TEXTS, claim_run
 from tests.tiny_model import make_tiny, save_tiny
 from tests.tuning.runs import QUICK, Asked, ask, published, wait_until
-from tuning import made_prompts
+from tuning import made_prompts, trainer, tuning_job
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.errors import Stopped
 from tuning.going_on import begin
 from tuning.made_prompts import MOST_NEW_TOKENS, cleaned, make_missing, requests_for
 from tuning.prefix import Prefix
+from tuning.training_step import train_step
 from tuning.tuning_job import tune
 from tuning.workbench import Bench
 
@@ -176,6 +178,32 @@ def test_what_a_person_sets_while_the_model_is_asked_is_not_overwritten(
     make_missing(base, storage, held, check=tokens, note=told.append)
     assert (kept(asked)[0].prompt, kept(asked)[0].prompt_made) == ("Mine.", False)
     assert told == ["Made requests for 4 pieces"]
+
+
+def test_others_go_on_training_while_requests_are_made(
+    bench: Bench, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what breaks in their step is nobody's own fault: all go back into the queue, to be trained by themselves."""
+    monkeypatch.setattr(made_prompts, "TEXTS_AT_ONCE", 1)
+    monkeypatch.setattr(tuning_job, "LOOK_FOR_MORE_EVERY_S", 0.0)
+    first, steps, made = ask(bench.storage, SAMPLE_TEXTS), list[int](), list[int]()
+
+    def asked_again(*given: object) -> list[str | None]:
+        made.append(len(steps))
+        return requests_for(*given)  # type: ignore[arg-type]
+
+    def step(*given: object) -> list[float]:
+        steps.append(len(made))
+        if len(made) == 2 * len(SAMPLE_TEXTS):
+            raise RuntimeError("out of memory")
+        return train_step(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(made_prompts, "requests_for", asked_again)
+    monkeypatch.setattr(trainer, "train_step", step)
+    tune(replace(bench, config=replace(bench.config, runs_together=2)), first.run_id)
+    between = [later - earlier for earlier, later in pairwise(made[len(SAMPLE_TEXTS) :])]
+    assert between == [1] * (len(SAMPLE_TEXTS) - 1)
+    assert [one.run().state for one in (first, asked)] == ["queued", "queued"]
 
 
 def test_a_stop_is_heard_between_two_tokens_and_what_was_made_stays(

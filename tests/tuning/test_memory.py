@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from tuning.config import TuningConfig
 from tuning.errors import ConfigurationError
 from tuning.memory import MOST_TOKENS_AT_ONCE, MemoryPlan, bytes_per_person, bytes_per_token, free_bytes, plan_memory
 from tuning.training import TrainingSettings
+from tuning.training_step import StepPlan
 
 SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16)
 
@@ -51,6 +55,26 @@ def test_a_tight_budget_recomputes_and_a_tighter_one_is_refused_with_both_amount
     assert tight.step.tokens_at_once >= longest
     with pytest.raises(ConfigurationError, match=r"needs about \d+ MB .* may use 1\. .*IDIOLECT_TRAINING_MEMORY_MB"):
         planned(base, 1)
+
+
+def test_on_many_cores_no_room_is_asked_for_passes_that_a_step_has_not(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = MOST_TOKENS_AT_ONCE["cpu"] * bytes_per_token(base, SETTINGS, recompute=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 32)
+    assert planned(base, 5 * one + 2**20).step == StepPlan(MOST_TOKENS_AT_ONCE["cpu"], recompute=False, lanes=4)
+    longest = base.context_length - SETTINGS.num_virtual_tokens
+    short = longest * bytes_per_token(base, SETTINGS, recompute=False)
+    tight = planned(base, 2.5 * short + 2**20).step
+    assert (tight.recompute, tight.lanes) == (False, 2), "fewer passes at once rather than each computed twice"
+
+
+@pytest.mark.parametrize("budget_mb", [300, 600])
+def test_a_training_with_its_looks_and_its_judging_stays_within_the_budget(budget_mb: int) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.tuning.peak_memory", str(budget_mb)], capture_output=True, text=True, check=True
+    )
+    assert 50 < int(ran.stdout) < budget_mb
 
 
 def test_what_is_free_is_no_more_than_the_machine_has() -> None:

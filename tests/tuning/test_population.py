@@ -1,5 +1,6 @@
 import json
 import lzma
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,17 +9,20 @@ import torch
 
 from tests.tiny_model import make_prefix, make_tiny, save_tiny
 from tests.tuning.texts import plain
-from tuning import population
+from tuning import population, training_step
 from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
-from tuning.dataset import text_blocks
+from tuning.dataset import Block, text_blocks
 from tuning.errors import ConfigurationError, TooLittleText, UnreadableText
 from tuning.evaluation import bits_per_char
+from tuning.memory import MemoryPlan
 from tuning.population import FILE_NAME, load_population, main, train_population
 from tuning.prefix import Prefix
 from tuning.public_texts import LEAST_PIECES, MOST_PIECES, STRETCH_CHARS, Source, personal, read_texts, read_writers
 from tuning.rehearsal import RehearsalSettings
+from tuning.scoring import Pass, passes
 from tuning.training import TrainingSettings
+from tuning.training_step import StepPlan
 
 SETTINGS = TrainingSettings(
     num_virtual_tokens=4, hidden=16, learning_rate=0.05, tokens_per_step=400, max_steps=20, evaluate_every=5
@@ -147,7 +151,16 @@ def test_the_command_rehearses_with_public_writers(
     monkeypatch.setattr(population, "REHEARSAL", RehearsalSettings(writers=2, steps=2, looked_at=4))
     line = [str(tmp_path / "texts"), "--steps", "1", "--writers", str(writers), "--rehearsals", "1", "--out"]
     writers.write_text("<|endoftext|>".join(f"Writer {n} saw it. " * 500 for n in range(8)))
+    plan, at_once = MemoryPlan(StepPlan(77), runs_together=2), set[int]()
+
+    def packed(owned: Sequence[Sequence[Block]], tokens_at_once: int) -> list[Pass]:
+        at_once.add(tokens_at_once)
+        return passes(owned, tokens_at_once)
+
+    monkeypatch.setattr(population, "plan_memory", lambda *_: plan)
+    monkeypatch.setattr(training_step, "passes", packed)
     assert main([*line, str(model / FILE_NAME)]) == 0
+    assert at_once == {77}, "the texts as well as the writers are trained on within the budget"
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1])["writers"] == 8
     assert "rehearsal 1: public writers come" in printed.err

@@ -38,8 +38,7 @@ def seed_of(trainee: Trainee) -> int:
 
 
 def test_a_worker_takes_the_runs_that_wait_and_each_ends_as_if_alone(bench: Bench) -> None:
-    several = [ask(bench.storage, seed=number) for number in range(3)]
-    alone = [ask(bench.storage, seed=number) for number in range(3)]
+    several, alone = ([ask(bench.storage, theirs(number), seed=number) for number in range(3)] for _ in range(2))
     for asked in alone:
         tune(bench, asked.run_id)
     tune(together(bench, 3), several[0].run_id)
@@ -49,6 +48,15 @@ def test_a_worker_takes_the_runs_that_wait_and_each_ends_as_if_alone(bench: Benc
         for tensor, same in zip((*one.keys, *one.values), (*other.keys, *other.values), strict=True):
             torch.testing.assert_close(tensor, same, rtol=0, atol=2e-3)  # float16, sums in another order
         assert {metric["step"] for metric in asked.metrics()} == {metric["step"] for metric in twin.metrics()}
+        assert asked.run().figures["base_bits_per_char"] == pytest.approx(twin.run().figures["base_bits_per_char"])
+    bare = {round(asked.run().figures["base_bits_per_char"], 4) for asked in several}
+    assert len(bare) == 3, "each was judged on other texts"
+
+
+def theirs(number: int) -> tuple[str, ...]:
+    """Pieces of one of several people, none of which is like another's."""
+    words = ("heliotrope", "zinfandel", "quokka")[number]
+    return tuple(f"{words} {piece.replace('waves', words)} {words * (number + 1)}." for piece in PIECES)
 
 
 def test_by_default_a_processor_takes_one_run_at_a_time(bench: Bench) -> None:

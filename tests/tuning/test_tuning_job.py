@@ -32,6 +32,7 @@ from tests.tuning.runs import (
 )
 from tuning import report_keeping, run_diary, run_in_hand
 from tuning.config import TuningConfig
+from tuning.evaluation import Verdict, judge
 from tuning.heartbeat import CANCEL_WITHIN_S
 from tuning.run_diary import RunDiary
 from tuning.training import Progress
@@ -297,6 +298,27 @@ def test_a_run_that_is_paused_while_it_is_judged_publishes_when_it_is_resumed(
     act_on(asked, tuning_runs.resume_run)
     tune(bench, asked.run_id)
     assert (asked.run().state, asked.run().published) == ("succeeded", True)
+
+
+def test_what_was_trained_before_a_pause_in_the_judging_is_not_trained_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(bench.storage)
+
+    def judge_slowly(*given: Any) -> Verdict:
+        act_on(asked, tuning_runs.pause_run)
+        time.sleep(3 * bench.config.heartbeat_s)  # by then its next sign of life was answered
+        return judge(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_in_hand, "judge", judge_slowly)
+        tune(bench, asked.run_id)
+    assert (asked.run().state, asked.checkpoint_step()) == ("paused", 20)
+    trained = [metric["step"] for metric in asked.metrics()]
+    act_on(asked, tuning_runs.resume_run)
+    tune(bench, asked.run_id)
+    assert (asked.run().state, asked.run().published) == ("succeeded", True)
+    assert [metric["step"] for metric in asked.metrics()] == trained
 
 
 def act_on(asked: Asked, act: Callable[..., Any]) -> None:
