@@ -12,6 +12,7 @@ from app.errors import ConfigurationError
 # Each open answer holds one of a process's threads; what is left over serves everything that ends quickly.
 API_THREADS = 160  # of the API role's one process
 API_UPLOADS = 4  # training files that are read at once: each takes seconds, and many times its size in memory
+API_DOWNLOADS = 16  # training files that are sent at once
 API_EVENT_STREAMS = 24  # of them, followed trainings hold at most
 WEB_PROCESSES = 2
 WEB_THREADS = 160  # of each process of the web role

@@ -14,6 +14,7 @@ from app.errors import AppError
 MAX_GENERATIONS = 16
 MAX_EVENT_STREAMS = 4
 MAX_UPLOADS = 1
+MAX_DOWNLOADS = 2
 MAX_EXPORTS = 1
 
 

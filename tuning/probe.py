@@ -75,6 +75,11 @@ def refuse_architecture(config: Any) -> None:
     """Raise BaseModelRefused for what can be told from the configuration alone."""
     if getattr(config, "is_encoder_decoder", False):
         raise BaseModelRefused("It is an encoder-decoder model; a prefix needs a decoder-only (causal) language model.")
+    if getattr(config, "alibi", False):
+        raise BaseModelRefused(
+            "It counts positions in its mask (ALiBi), from the longest row of a batch on, so people with texts of "
+            "different lengths can't share it. Choose a model with rotary or learned positions."
+        )
 
 
 def _refuse_short_reach(config: Any, context_length: int) -> None:

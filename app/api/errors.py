@@ -173,8 +173,11 @@ def _of_serving(error: Exception) -> ApiError | None:
             return _busy(f"{error} Try again in a moment.", "too_many_requests_in_all", retry_after_s=5)
         case generation.EngineFull():
             return _busy("Too many requests are being generated right now; try again in a moment.", "engine_full")
-        case generation.EngineClosed() | generation.EngineFailed():
+        case generation.EngineClosed():
             return _busy("This server is stopping; try again in a moment.", "server_stopping")
+        case generation.EngineFailed():
+            message = "Writing broke on our side, and this server starts anew; try again in a minute."
+            return _busy(message, "engine_failed", retry_after_s=30)
     return None
 
 

@@ -83,11 +83,18 @@ def get_file(file_id: str) -> schemas.File:
 @blueprint.doc(responses=CONTENT)
 def get_file_content(file_id: str) -> Response:
     """Get a training file back as it was given."""
-    storage = services().storage
-    with storage.database.reading() as session:
-        data = uploads.read_upload(session, storage.keys, caller().user_id, file_id)
-    headers = {"Content-Disposition": f'attachment; filename="{file_id}.jsonl"', "X-Content-Type-Options": "nosniff"}
-    return Response(data, mimetype="application/jsonl", headers=headers)
+    storage, user_id = services().storage, caller().user_id
+    with ExitStack() as held:
+        held.enter_context(services().downloads.one(user_id))
+        with storage.database.reading() as session:
+            data = uploads.read_upload(session, storage.keys, user_id, file_id)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{file_id}.jsonl"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        answer = Response(data, mimetype="application/jsonl", headers=headers)
+        answer.call_on_close(held.pop_all().close)  # it holds a thread and the file until it is read
+        return answer
 
 
 @blueprint.delete("/<file_id>")

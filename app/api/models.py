@@ -5,6 +5,7 @@ from apiflask import APIBlueprint
 from app.api import schemas
 from app.api.errors import missing
 from app.api.services import caller, services
+from app.api.speakers import voice_and_version
 from storage import base_models, models, voices
 from storage.errors import NotFound
 
@@ -25,12 +26,17 @@ def list_models() -> schemas.ModelList:
 @blueprint.get("/<path:model_id>")
 @blueprint.output(schemas.Model)
 def get_model(model_id: str) -> schemas.Model:
-    """Look at the base model or one of your voices."""
+    """Look at the base model, one of your voices, or a version of one: `voice-…@2`."""
     if model_id == services().base.name:
         return _base()
     try:
+        voice_id, version = voice_and_version(model_id)
         with services().storage.database.reading() as session:
-            return _voice(voices.get_voice(session, caller().user_id, model_id))
+            voice = _voice(voices.get_voice(session, caller().user_id, voice_id))
+            if version is None:
+                return voice
+            named = voices.get_version(session, caller().user_id, voice_id, version)
+        return voice.model_copy(update={"id": model_id, "created": int(named.created_at), "version": named.version})
     except NotFound as unknown:
         raise missing("model", param="model") from unknown
 

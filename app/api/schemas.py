@@ -82,8 +82,8 @@ class Health(Out):
 
     status: Literal["ok"]
     model: str
-    running: int = Field(description="Requests that are being generated.")
-    waiting: int = Field(description="Requests that wait for a row.")
+    running: int = Field(description="Rows in use: one for each answer, two where a voice has a strength of its own.")
+    waiting: int = Field(description="Rows that answers wait for.")
 
 
 class Deleted(Out):

@@ -2,9 +2,11 @@
 
 One process (one model copy, one engine) with many threads, since every open stream holds one. What is wrong with the
 settings, the keys or the database is said in one line before any worker starts. On SIGTERM and SIGINT open streams end
-at once, with an error event, instead of holding the server up for the graceful timeout.
+at once, with an error event, instead of holding the server up for the graceful timeout. A process whose engine broke
+ends itself, and the master starts another.
 """
 
+import os
 import signal
 import sys
 from threading import Thread
@@ -57,6 +59,8 @@ def post_worker_init(worker: Any) -> None:
         _end_streams(worker)
 
     signal.signal(signal.SIGTERM, stop)
+    services: Services = worker.wsgi.extensions["idiolect"]
+    services.engine.when_broken(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def worker_int(worker: Any) -> None:

@@ -11,10 +11,10 @@ from app.api.prefix_memory import PrefixMemory
 from app.api.token_limits import TokenLimit
 from app.api.usage_meter import UsageMeter
 from app.auth import Caller
-from app.config import API_EVENT_STREAMS, API_UPLOADS, AppConfig
+from app.config import API_DOWNLOADS, API_EVENT_STREAMS, API_UPLOADS, AppConfig
 from app.generation.engine import Engine
 from app.generation.token_text import TokenTexts
-from app.seats import MAX_EVENT_STREAMS, MAX_GENERATIONS, MAX_UPLOADS, Seats
+from app.seats import MAX_DOWNLOADS, MAX_EVENT_STREAMS, MAX_GENERATIONS, MAX_UPLOADS, Seats
 from storage.store import Storage
 from tuning.base_model import BaseModel
 
@@ -33,6 +33,7 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
     generations: Seats = field(default_factory=lambda: Seats(MAX_GENERATIONS, "generations"))
     uploads: Seats = field(default_factory=lambda: Seats(MAX_UPLOADS, "training files", in_all=API_UPLOADS))
+    downloads: Seats = field(default_factory=lambda: Seats(MAX_DOWNLOADS, "training files", in_all=API_DOWNLOADS))
     event_streams: Seats = field(
         default_factory=lambda: Seats(MAX_EVENT_STREAMS, "event streams", in_all=API_EVENT_STREAMS)
     )

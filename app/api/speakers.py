@@ -63,7 +63,7 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
     if model == base.name:
         return Speaker(model)
     try:
-        address = locate(services().storage, user_id, *_voice_and_version(model))
+        address = locate(services().storage, user_id, *voice_and_version(model))
         if address.base_fingerprint != base.fingerprint:
             raise WrongBaseModel("This voice was trained for another base model.")
         found = services().prefixes.get(address, lambda: _opened(address))
@@ -80,7 +80,7 @@ def _opened(address: PrefixAddress) -> FoundPrefix:
     return FoundPrefix(prefix, loaded.source)
 
 
-def _voice_and_version(model: str) -> tuple[str, int | None]:
+def voice_and_version(model: str) -> tuple[str, int | None]:
     """The voice that is named, and the version where one is: None for the one in use. Raises NotFound."""
     voice_id, named, version = model.partition("@")
     if named and not (version.isascii() and version.isdigit()):

@@ -4,7 +4,6 @@ The way of a request: name -> prefix (app.api.speakers) -> engine -> text. A cal
 nothing of how an endpoint words its answer; that is each Answer's own.
 """
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +32,7 @@ from app.generation.token_text import TokenTexts
 from storage.ids import new_id
 from tuning.base_model import BaseModel
 
+MOST_CHARS_A_TOKEN = 32  # of a whole prompt: runs of spaces alone have more
 HUNG_UP_POLL_S = 1.0  # while no token comes: a row waits, or a long prompt is read
 
 
@@ -140,12 +140,13 @@ def speak(
 
 
 def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
-    """Raise ApiError for a text that is too long whatever its tokens are: tokenising megabytes would take seconds."""
-    at_least = math.ceil(num_chars / services().longest_token)
-    if at_least > base.context_length:
+    """Raise ApiError for a text that is too long whatever its tokens are, or nearly: everybody waits while megabytes
+    are tokenised."""
+    most = base.context_length * min(services().longest_token, MOST_CHARS_A_TOKEN)
+    if num_chars > most:
         message = (
             f"This model takes at most {base.context_length - 1} tokens of prompt, in a voice fewer by its prefix, "
-            f"and the prompt has at least {at_least} tokens. Shorten the prompt."
+            f"and at most {most} characters; the prompt has {num_chars}. Shorten the prompt."
         )
         raise refused(message, param=param, code="context_length_exceeded")
 

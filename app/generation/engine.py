@@ -6,6 +6,7 @@ its own prefix. Requests join and leave between steps. Knows no HTTP, no databas
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Thread
 
@@ -30,8 +31,9 @@ from tuning.prefix import Prefix
 logger = logging.getLogger(__name__)
 
 # Prompt tokens that a step may read, or so many for each row that writes where that is more. On a processor reading
-# takes about as long as the rest of the step (docs/serving.md); an accelerator's step takes its time whatever is in it.
-CHUNK_CPU, CHUNK_ACCELERATOR = (24, 3), (512, 0)
+# takes about as long as the rest of the step, and in 32 bits products are more of it (docs/serving.md); an
+# accelerator's step takes its time whatever is in it.
+CHUNK_CPU, CHUNK_CPU_32, CHUNK_ACCELERATOR = (24, 3), (16, 2), (512, 0)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class EngineFigures:
     """What the engine is doing now, and has done since its start.
 
     running, waiting: rows that are taken, and that answers wait for; healthy: False once the loop broke or was closed.
-    kv_cache_bytes: memory of the K/V buffers; steps, generated_tokens, finished_requests: totals.
+    kv_cache_bytes: memory of the K/V buffers; steps, generated_tokens, finished_answers (whose caller had gone, too):
+    totals.
     """
 
     running: int
@@ -51,7 +54,7 @@ class EngineFigures:
     healthy: bool
     steps: int
     generated_tokens: int
-    finished_requests: int
+    finished_answers: int
 
 
 class Engine:
@@ -60,8 +63,8 @@ class Engine:
     max_num_seqs: answers that run together, each with a row of its own; max_waiting: answers that may wait for one.
     max_model_len: positions of a row: prefix, prompt and answer (default and ceiling: the base model's context_length).
     kv_cache_bytes: memory for rows at most; fewer than max_num_seqs are made where it does not suffice.
-    prefill_chunk: prompt tokens read in a step (default: on a CPU 24, or 3 for each row that writes, 512 elsewhere);
-        four times that where nobody writes, or more could begin than write.
+    prefill_chunk: prompt tokens read in a step (default: on a CPU 24, or 3 for each row that writes, of which two
+        thirds in 32 bits; 512 elsewhere); four times that where nobody writes, or more could begin than write.
 
     Raises CacheTooSmall, and ModelUnfit for a model on which rows can't be run together.
     """
@@ -82,15 +85,15 @@ class Engine:
         capacity = min(base.context_length, max_model_len or base.context_length)
         self._runner = runner_for(base, max_num_seqs, capacity, kv_cache_bytes)
         self._cache = self._runner.cache
-        chunk = CHUNK_CPU if base.device.type == "cpu" else CHUNK_ACCELERATOR
-        self._scheduler = Scheduler(self._cache, *((prefill_chunk, 0) if prefill_chunk else chunk))
+        self._scheduler = Scheduler(self._cache, *((prefill_chunk, 0) if prefill_chunk else _chunk(base)))
         self._door = Condition()  # guards the five below, which callers' threads touch too
         self._arrived: deque[Sequence] = deque()
         self._num_open = 0
         self._closing = False
         self._end: type[EngineClosed | EngineFailed] | None = None
         self._thread: Thread | None = None
-        self._steps = self._generated_tokens = self._finished_requests = 0
+        self._on_break: Callable[[], None] | None = None
+        self._steps = self._generated_tokens = self._finished_answers = 0
 
     def start(self) -> None:
         """Start the loop thread. Requests that were submitted before wait for it."""
@@ -98,6 +101,15 @@ class Engine:
             assert self._thread is None, "an engine starts once"
             self._thread = Thread(target=self._loop, name="generation", daemon=True)
             self._thread.start()
+
+    def when_broken(self, act: Callable[[], None]) -> None:
+        """Have `act` called, once, when a step breaks the loop: by then every open stream knows. At once where it has
+        broken before."""
+        with self._door:
+            self._on_break = act
+            broken = self._end is EngineFailed
+        if broken:
+            act()
 
     def close(self) -> None:
         """Stop after the step in hand and end every open stream with EngineClosed. Returns when all is over."""
@@ -169,7 +181,7 @@ class Engine:
                 healthy=self._thread is not None and self._end is None and not self._closing,
                 steps=self._steps,
                 generated_tokens=self._generated_tokens,
-                finished_requests=self._finished_requests,
+                finished_answers=self._finished_answers,
             )
 
     def _check_voice(self, prefix: Prefix | None) -> None:
@@ -195,6 +207,8 @@ class Engine:
         except Exception as failure:
             logger.exception("the generation loop broke (%s)", type(failure).__name__)
             self._end_all(EngineFailed)
+            if self._on_break is not None:
+                self._on_break()
         else:
             self._end_all(EngineClosed)
 
@@ -268,7 +282,7 @@ class Engine:
         """An answer is over: make room for another at the door."""
         with self._door:
             self._num_open -= len(sequence.rows)
-            self._finished_requests += 1
+            self._finished_answers += 1
 
     def _end_all(self, why: type[EngineClosed | EngineFailed]) -> None:
         """The engine's end: every open stream learns why, and so does everyone who asks from now on."""
@@ -279,3 +293,9 @@ class Engine:
             self._num_open = 0
         for sequence in left:
             sequence.end(why())
+
+
+def _chunk(base: BaseModel) -> tuple[int, int]:
+    if base.device.type != "cpu":
+        return CHUNK_ACCELERATOR
+    return CHUNK_CPU if base.dtype.itemsize == 2 else CHUNK_CPU_32

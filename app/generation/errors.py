@@ -60,7 +60,7 @@ class EngineClosed(EngineError):
 
 
 class EngineFailed(EngineError):
-    """The engine's loop broke; it serves nothing until its process is started again."""
+    """The engine's loop broke; it serves nothing until its process is started again, which the API role does itself."""
 
     def __init__(self) -> None:
         super().__init__("The engine broke while generating; its process must be started again.")

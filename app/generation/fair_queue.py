@@ -24,6 +24,11 @@ class FairQueue:
         for waiting in self._of_owner.values():
             yield from waiting
 
+    @property
+    def num_ready(self) -> int:
+        """How many could begin: those that wait for another answer to their request can't."""
+        return sum(not sequence.waits_for_kin for sequence in self)
+
     def extend(self, sequences: Iterable[Sequence]) -> None:
         """Let more wait, each behind its owner's others; a new owner's turn comes after everybody's."""
         for sequence in sequences:

@@ -81,7 +81,7 @@ class Scheduler:
     def _chunk(self) -> int:
         writing = len(self.writing)
         chunk = max(self._prefill_chunk, self._chunk_per_row * writing)
-        crowded = min(len(self.waiting), len(self._free)) > writing
+        crowded = min(self.waiting.num_ready, len(self._free)) > writing
         return chunk if writing and not crowded else FREE_CHUNKS * chunk
 
     @staticmethod

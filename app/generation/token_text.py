@@ -6,6 +6,7 @@ import re
 from transformers import PreTrainedTokenizerBase
 
 from app.generation.text_stream import REPLACEMENT
+from tuning.encoding import ENCODING
 
 _PRINTED = (*range(33, 127), *range(161, 173), *range(174, 256))  # the bytes that byte-level pieces spell as themselves
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTED]
@@ -18,7 +19,8 @@ class TokenTexts:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         # A token that comes first may lose its space, so each is decoded behind another one.
-        self._before = list(tokenizer("a", add_special_tokens=False)["input_ids"])[-1:]
+        with ENCODING:
+            self._before = list(tokenizer("a", add_special_tokens=False)["input_ids"])[-1:]
         self._lead = len(self._decode(self._before))
 
     def bytes_of(self, token_id: int) -> bytes | None:

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.auth import GATEWAY_SECONDS, Caller, authenticate, issue_gateway_token, still_proves
 from storage import api_keys, users, web_sessions
@@ -67,6 +68,19 @@ def test_nobody_waits_for_a_writer_to_be_recognised(storage: Storage, user_id: s
         with transactions(storage.database) as begun:  # the writer goes on until all of them are over
             assert all(authenticate(storage, bearer) for bearer in bearers)
     assert begun == [READS] * 2
+
+
+def test_a_key_is_good_though_its_use_cannot_be_written_down(
+    storage: Storage, user_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.database.session() as session:
+        _, secret = api_keys.create_key(session, user_id, "laptop")
+
+    def locked(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(api_keys, "touch", locked)
+    assert authenticate(storage, f"Bearer {secret}") is not None
 
 
 def test_a_gateway_token_cannot_be_altered_or_bound_to_another_session(storage: Storage, user_id: str) -> None:

@@ -6,6 +6,8 @@ from torch import Tensor
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
     FalconMambaConfig,
     FalconMambaForCausalLM,
     Gemma3ForCausalLM,
@@ -135,6 +137,14 @@ def test_an_encoder_decoder_model_is_refused() -> None:
         T5Config(vocab_size=200, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, decoder_start_token_id=0)
     )
     with pytest.raises(BaseModelRefused, match="encoder-decoder"):
+        probed(model)
+
+
+def test_positions_that_lie_in_the_mask_are_refused() -> None:
+    model = FalconForCausalLM(
+        FalconConfig(vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True)
+    )
+    with pytest.raises(BaseModelRefused, match="ALiBi"):
         probed(model)
 
 

@@ -206,7 +206,7 @@ def test_a_prompt_that_can_not_fit_is_refused_before_it_is_tokenised(
         error = api.complete(ann, api.base.name, prompt=prompt).json["error"]  # type: ignore[arg-type]
         assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
         assert f"at most {api.base.context_length - 1} tokens" in error["message"]
-        assert re.search(r"at least \d+ tokens", error["message"])
+        assert re.search(r"at most \d+ characters; the prompt has 900000", error["message"])
     assert tokenised == ["My day"]
 
 

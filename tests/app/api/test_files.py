@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from app.api.services import EXTENSION
+from app.seats import MAX_DOWNLOADS
 from storage import uploads
 from storage.training_file import MAX_UPLOAD_BYTES
 from tests.app.api.people import Api, Person
@@ -51,6 +52,21 @@ def test_the_official_client_keeps_lists_reads_and_deletes_files(client_of: Clie
         with pytest.raises(openai.NotFoundError) as refused:
             again(kept.id)
         assert refused.value.code == "file_not_found"
+
+
+def test_files_that_are_still_being_read_hold_a_persons_seats(api: Api, ann: Person, ben: Person) -> None:
+    file_id = send(api, ann).json["id"]
+    others = send(api, ben).json["id"]
+    open_ones = [api.call(ann, "GET", f"/v1/files/{file_id}/content") for _ in range(MAX_DOWNLOADS)]
+    assert [answer.status_code for answer in open_ones] == [200] * MAX_DOWNLOADS
+    error_of(api.call(ann, "GET", f"/v1/files/{file_id}/content"), 429)
+    assert api.call(ben, "GET", f"/v1/files/{others}/content", buffered=True).data == DATA
+    for answer in open_ones:
+        assert answer.data == DATA
+        answer.close()
+    assert api.call(ann, "GET", f"/v1/files/{file_id}/content", buffered=True).data == DATA
+    error_of(api.call(ann, "GET", "/v1/files/file-none/content"), 404)
+    assert api.call(ann, "GET", f"/v1/files/{file_id}/content").status_code == 200, "what was not found holds none"
 
 
 def test_somebody_elses_file_is_not_there(client_of: ClientOf, ann: Person, ben: Person) -> None:

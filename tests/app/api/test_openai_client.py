@@ -22,9 +22,12 @@ def test_lists_the_base_model_and_the_callers_own_voices(
     listed = client_of(ann.key).models.list()
     assert [model.id for model in listed] == [api.base.name, ann.voice_id]
     assert client_of(ann.key).models.retrieve(ann.voice_id).id == ann.voice_id
-    with pytest.raises(openai.NotFoundError) as refused:
-        client_of(ann.key).models.retrieve(ben.voice_id)
-    assert refused.value.code == "model_not_found"
+    version = client_of(ann.key).models.retrieve(f"{ann.voice_id}@1")
+    assert (version.id, version.to_dict()["version"]) == (f"{ann.voice_id}@1", 1)
+    for nobody in (ben.voice_id, f"{ben.voice_id}@1", f"{ann.voice_id}@2", f"{ann.voice_id}@one", f"{ann.voice_id}@"):
+        with pytest.raises(openai.NotFoundError) as refused:
+            client_of(ann.key).models.retrieve(nobody)
+        assert refused.value.code == "model_not_found"
 
 
 def test_completes_in_a_voice_and_says_whose(api: Api, client_of: ClientOf, ann: Person) -> None:

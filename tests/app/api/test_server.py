@@ -29,7 +29,7 @@ from tests.tiny_model import save_tiny
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60
 LONG = 4096  # positions
-COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:app.api.server", "app.api.factory:create_app()")
+COMMAND = (sys.executable, "-m", "gunicorn", "-c", "python:app.api.server")
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,14 @@ def environment(config: StorageConfig, model_path: Path | str) -> dict[str, str]
 
 
 def run(
-    config: StorageConfig, model_path: Path | str, port: int = 0, *options: str, **settings: str
+    config: StorageConfig,
+    model_path: Path | str,
+    port: int = 0,
+    *options: str,
+    app: str = "app.api.factory:create_app()",
+    **settings: str,
 ) -> "subprocess.Popen[str]":
-    command = [*COMMAND, "--bind", f"127.0.0.1:{port}", *options]
+    command = [*COMMAND, app, "--bind", f"127.0.0.1:{port}", *options]
     env = environment(config, model_path) | settings
     return subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -120,6 +125,34 @@ def running(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, Perso
     yield url, person, process
     process.kill()
     process.communicate()
+
+
+def test_a_server_whose_engine_broke_says_so_and_is_soon_there_again(
+    config: StorageConfig, model_path: Path, tmp_path: Path
+) -> None:
+    upgrade(config)
+    storage = Storage.open(config)
+    person = join(storage)
+    storage.close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url, broken = f"http://127.0.0.1:{port}", tmp_path / "broken"
+    process = run(config, model_path, port, app="tests.app.api.breaking:create_app()", BROKEN=str(broken))
+    try:
+        assert eventually(lambda: process.poll() is None and _answers(url), 90)
+        body = {"model": "tiny", "prompt": "Stop!", "max_tokens": 4}
+        refused = httpx.post(f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_failed")
+        assert broken.exists()
+        assert eventually(lambda: not _answers(url), 20)
+        assert eventually(lambda: process.poll() is None and _answers(url), 90)
+        again = httpx.post(f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S)
+        assert again.status_code == 200
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0
 
 
 STREAMS = 100

@@ -2,12 +2,16 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
+from app.generation import engine as generation_engine
 from app.generation.engine import Engine
 from app.generation.errors import CacheTooSmall, EngineClosed, EngineFailed, EngineFull, PromptTooLong, WrongPrefix
+from app.generation.kv_cache import KVCache
+from app.generation.model_runner import ModelRunner, PaddedRunner, runner_for
 from app.generation.sampling import SamplingParams
 from app.generation.sequence import GenerationStream
 from tests.app.generation.alone import answer_alone
@@ -44,6 +48,24 @@ def answers_alone(base: BaseModel, requests: list[Request]) -> list[list[int]]:
     return [answer_alone(base, *request) for request in requests]
 
 
+def own(base: BaseModel, *given: Any) -> ModelRunner:
+    """The way that this machine takes."""
+    return runner_for(base, *given)
+
+
+def padded(base: BaseModel, max_num_seqs: int, capacity: int, _most_bytes: int | None) -> ModelRunner:
+    """The way that accelerators take."""
+    cache = KVCache(base.layer_shapes, max_num_seqs, capacity, base.dtype, base.device, PaddedRunner.layer)
+    return PaddedRunner(base, cache)
+
+
+@pytest.fixture(params=[own, padded])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that are made run the model in this way."""
+    monkeypatch.setattr(generation_engine, "runner_for", request.param)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sixteen_users_in_one_batch_in_random_order_answer_as_generate_does(
     bases: dict[str, BaseModel], make_engine: MakeEngine, family: str
@@ -59,6 +81,7 @@ def test_sixteen_users_in_one_batch_in_random_order_answer_as_generate_does(
     assert [ids(streams[user]) for user in range(16)] == answers_alone(base, requests)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sixty_four_users_who_arrive_and_leave_in_mid_flight_get_what_generate_gives(
     bases: dict[str, BaseModel], make_engine: MakeEngine, family: str
@@ -88,7 +111,10 @@ def test_sixty_four_users_who_arrive_and_leave_in_mid_flight_get_what_generate_g
     assert (engine.figures().running, engine.figures().waiting) == (0, 0)
 
 
-def test_an_eager_attention_back_end_answers_as_generate_does(make_engine: MakeEngine) -> None:
+def test_an_eager_attention_back_end_answers_as_generate_does(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation_engine, "runner_for", padded)
     base = make_tiny("gpt2")
     base.model.set_attn_implementation("eager")
     requests = mixed_requests(base, 6, seed=3)
@@ -96,6 +122,7 @@ def test_an_eager_attention_back_end_answers_as_generate_does(make_engine: MakeE
     engine.start()
     streams = [engine.submit(prompt, greedy(max_tokens, 0), prefix) for prompt, prefix, max_tokens in requests]
     assert [ids(stream) for stream in streams] == answers_alone(base, requests)
+    assert base.model.config._attn_implementation == "eager"
 
 
 def test_a_prefix_changes_the_answer_and_is_itself_left_as_it_was(engine: Engine, base: BaseModel) -> None:
@@ -160,7 +187,7 @@ def test_one_users_flood_delays_another_by_a_turn(make_engine: MakeEngine) -> No
     late = engine.submit([6], greedy(5), None, owner="bob")
     engine.start()
     ids(late)
-    assert engine.figures().finished_requests <= 3, "ann's first, bob's, and perhaps ann's second"
+    assert engine.figures().finished_answers <= 3, "ann's first, bob's, and perhaps ann's second"
     for stream in flood:
         assert len(ids(stream)) == 200
 
@@ -191,9 +218,9 @@ def test_requests_are_served_in_the_order_they_came(make_engine: MakeEngine) -> 
     streams = [engine.submit([5 + user], greedy(30), None) for user in range(6)]
     engine.start()
     ids(streams[3])
-    assert engine.figures().finished_requests >= 4
+    assert engine.figures().finished_answers >= 4
     ids(streams[5])
-    assert engine.figures().finished_requests == 6
+    assert engine.figures().finished_answers == 6
 
 
 def test_a_stop_token_ends_the_answer_and_is_its_last_token(engine: Engine) -> None:
@@ -329,7 +356,10 @@ def test_a_broken_loop_fails_every_stream_and_shows_as_unhealthy(make_engine: Ma
     engine.start()
     running, waiting = (engine.submit([5], greedy(250), None) for _ in range(2))
     next(running)
+    broke: list[bool] = []
+    engine.when_broken(lambda: broke.append(engine.figures().healthy))
     assert engine.figures().healthy
+    assert broke == []
     del base.model.model.norm
     for stream in (running, waiting):
         with pytest.raises(EngineFailed, match="started again"):
@@ -338,3 +368,5 @@ def test_a_broken_loop_fails_every_stream_and_shows_as_unhealthy(make_engine: Ma
         engine.submit([5], greedy(1), None)
     figures = engine.figures()
     assert (figures.healthy, figures.running, figures.waiting) == (False, 0, 0)
+    engine.when_broken(lambda: broke.append(True))
+    assert broke == [False, True], "once, and whoever asks later is told at once"

@@ -63,7 +63,7 @@ def one_of(rows: list[Sequence], number: int) -> Sequence:
 
 def limit_of(scheduler: Scheduler) -> int:
     writing = len(scheduler.writing)
-    crowded = min(len(scheduler.waiting), ROWS - len(scheduler.running)) > writing
+    crowded = min(scheduler.waiting.num_ready, ROWS - len(scheduler.running)) > writing
     return max(CHUNK, PER_ROW * writing) * (FREE_CHUNKS if crowded or not writing else 1)
 
 
@@ -163,6 +163,21 @@ def test_four_times_as_much_is_read_where_more_could_begin_than_write(rows: int,
     assert len(scheduler.writing) == 2
     scheduler.waiting.extend([make_sequence(3 + number, 0, 2 * CHUNK) for number in range(waiting)])
     assert sum(size for _, size in scheduler.next_parts()) == tokens
+
+
+def test_answers_that_wait_for_their_request_to_be_read_are_no_crowd() -> None:
+    scheduler = Scheduler(KVCache(((1, 2),), 8, CAPACITY, torch.float32, torch.device("cpu")), CHUNK)
+    scheduler.waiting.extend([make_sequence(mark, 0, 1) for mark in (1, 2)])
+    read(scheduler.next_parts())
+    kin = [make_sequence(3, 0, 4 * CHUNK) for _ in range(5)]
+    for sequence in kin:
+        sequence.kin = kin
+    scheduler.waiting.extend(kin[:1])
+    for _ in range(2):
+        parts = scheduler.next_parts()
+        assert [size for _, size in parts] == [CHUNK], "those who write wait no longer than beside a single answer"
+        read(parts)
+        scheduler.waiting.extend(kin[1:] if not scheduler.waiting else [])
 
 
 def test_a_prompt_is_read_in_larger_parts_where_nobody_writes() -> None:
