@@ -62,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "harmed": sum(gain <= 0 for gain in published),
         "median_reduction_pct_of_published": median(published) if published else None,
         "rows": rows,
-        "configuration": {"samples": options.samples, "base_model": base.name, "settings": asdict(settings)},
+        "configuration": {
+            "samples": options.samples,
+            "skip": options.skip,
+            "base_model": base.name,
+            "fingerprint": base.fingerprint,
+            "population": population.digest if population else "",
+            "settings": asdict(settings),
+        },
     }
     print(json.dumps(summary))
 

@@ -4,6 +4,7 @@ Per author: a version is trained on 20 samples; then 20 more come, and all 40 ar
 once anew, on the same split (what the version was trained on judges nothing). Both with looks more often than usual:
 what both gain on the author's last 12 texts, all the steps of both, by how much going on's best early-stopping loss is
 above that of training anew, and how many steps it takes to that loss as a share of those that took training anew there.
+Of an author where the product would begin anew there is nothing to compare, which is said on stderr.
 Progress on stderr; the last line on stdout is one JSON object.
 """
 
@@ -46,8 +47,8 @@ class Outcome:
         return float("inf") if self.steps is None else self.steps / max(self.anew_steps, LOOK_EVERY)
 
 
-def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | None, author: Author) -> Outcome:
-    """One author, both ways."""
+def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | None, author: Author) -> Outcome | None:
+    """One author, both ways; None where the product would not go on."""
     patient = settings.looking_every(LOOK_EVERY)
     older = author.training(THEN)[:FIRST]
     first = split_before(base, older, older[-1:], num_virtual_tokens=settings.num_virtual_tokens)
@@ -58,9 +59,10 @@ def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | No
         settings.num_virtual_tokens,
         earlier=Earlier(frozenset(first.trained_ids), frozenset(text.id for text in older)),
     )
+    if not settings.gains_by_going_on(split):
+        return None
     anew = train_alone(base, TrainingJob(split, start=population), patient)
-    gains = settings.gains_by_going_on(split)
-    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=gains), patient)
+    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=True), patient)
     return Outcome(
         author=author.name,
         anew_steps=anew.best_step,
@@ -87,12 +89,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     population = load_population(config, base)
     outcomes = []
     for author in read_authors(options.authors, options.limit, options.skip):
-        outcomes.append(measure(base, settings, population, author))
-        print(outcomes[-1], file=sys.stderr, flush=True)
-    print(json.dumps(_summary(outcomes, base, settings)))
+        outcome = measure(base, settings, population, author)
+        print(outcome or f"{author.name}: begins anew", file=sys.stderr, flush=True)
+        outcomes += [outcome] if outcome else []
+    if not outcomes:
+        sys.exit("going_on: of none of these authors a training would go on")
+    configuration = {
+        "samples": [FIRST, THEN],
+        "skip": options.skip,
+        "base_model": base.name,
+        "fingerprint": base.fingerprint,
+        "population": population.digest if population else "",
+        "settings": asdict(settings),
+    }
+    print(json.dumps(_summary(outcomes) | {"configuration": configuration}))
 
 
-def _summary(outcomes: Sequence[Outcome], base: BaseModel, settings: TrainingSettings) -> dict[str, object]:
+def _summary(outcomes: Sequence[Outcome]) -> dict[str, object]:
     ratios = sorted(outcome.ratio for outcome in outcomes)
     middle = median(ratios)
     return {
@@ -106,7 +119,6 @@ def _summary(outcomes: Sequence[Outcome], base: BaseModel, settings: TrainingSet
             "going_on": median([outcome.reduction_pct for outcome in outcomes]),
         },
         "outcomes": [asdict(outcome) for outcome in outcomes],
-        "configuration": {"samples": [FIRST, THEN], "base_model": base.name, "settings": asdict(settings)},
     }
 
 

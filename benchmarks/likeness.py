@@ -13,12 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import peft
+import torch
+
 from benchmarks import peers
 from benchmarks.authors import Author, author_options, read_authors
 from benchmarks.journal import Journal
 from benchmarks.methods import METHODS, RANKED, Workshop, measure
 from benchmarks.statistics import interval, median, wins
-from tuning.base_model import BaseModel, load_base_model
+from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import Split
 from tuning.evaluation import bits_per_char, cross_user_losses, rank1, reduction_pct
@@ -74,6 +77,8 @@ class Likeness:
             "method": method,
             "seed": shop.seed,
             "settings": _settings(shop, method),
+            "grid": _grid(shop, method),
+            "versions": [torch.__version__, peft.__version__] if _grid(shop, method) else [torch.__version__],
             "start": _digest(starts.get(method)),
             "lora_start": _hash_of_state(shop.lora_start) if method == "lora_population" else "",
         }
@@ -131,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     authors = read_authors(options.authors, options.limit, options.skip)
     likeness = Likeness(shop, Journal(options.state / "likeness.jsonl"), options.state, authors)
     tables = {number: likeness.table(int(number), methods) for number in options.samples.split(",")}
-    print(json.dumps(tables | {"configuration": _configuration(base, settings, options)}))
+    grids = {method: grid for method in methods if (grid := _grid(shop, method))}
+    configuration = _configuration(shop, options) | {"grids": grids}
+    print(json.dumps(tables | {"configuration": configuration}))
 
 
 def _methods(options: argparse.Namespace, population: Prefix | None) -> list[str]:
@@ -162,16 +169,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _configuration(base: BaseModel, settings: TrainingSettings, options: argparse.Namespace) -> Row:
+def _configuration(shop: Workshop, options: argparse.Namespace) -> Row:
+    base, settings = shop.base, shop.settings
     return {
         "base_model": base.name,
         "fingerprint": base.fingerprint,
         "dtype": str(base.dtype),
+        "population": _digest(shop.population),
         "settings": asdict(settings),
         "seed": options.seed,
         "skip": options.skip,
         "training": f"{settings.epochs} epochs for ours and {peers.allowed(settings).epochs} for every trained peer, "
-        f"{settings.min_steps} to {settings.max_steps} steps of at most {settings.tokens_per_step} tokens",
+        f"{settings.min_steps} to {settings.max_steps} steps of at most {settings.tokens_per_step} tokens; a peer's "
+        "seconds are those of its whole grid",
     }
 
 
@@ -180,6 +190,12 @@ def _settings(shop: Workshop, method: str) -> Row:
     if method in ("base", "population", "in_context"):
         return {}
     return asdict(shop.settings if method == "ours" else peers.allowed(shop.settings))
+
+
+def _grid(shop: Workshop, method: str) -> list[str]:
+    """The settings that a peer is tried with, and keeps the best of."""
+    grids = peers.grids(shop.settings.num_virtual_tokens, shop.lora_start)
+    return [setting.name for setting in grids.get(method, [])]
 
 
 def _digest(prefix: Prefix | None) -> str:

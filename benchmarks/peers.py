@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, num_tokens
 from tuning.population import population_blocks
-from tuning.precision import fast_arithmetic
+from tuning.precision import fast_arithmetic, fast_attention
 from tuning.prefix import Prefix
 from tuning.scoring import padded, passes, summed_losses
 from tuning.trainee import Deck
@@ -211,9 +211,10 @@ def train_one(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * settings.schedule(step, steps)
         blocks = deck.deal()
-        with fast_arithmetic(base):
-            losses = _losses(model, blocks)
-        (losses.sum() / num_tokens(blocks)).backward()  # type: ignore[no-untyped-call]
+        with fast_attention(base, model):
+            with fast_arithmetic(base):
+                losses = _losses(model, blocks)
+            (losses.sum() / num_tokens(blocks)).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(trainable, settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -3,6 +3,7 @@ what is published is computed in the weights' own type."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 
@@ -16,11 +17,11 @@ def fast_arithmetic(base: BaseModel) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def fast_attention(base: BaseModel) -> Iterator[None]:
+def fast_attention(base: BaseModel, model: Any = None) -> Iterator[None]:
     """Attention by the model's own plain products where arithmetic is fast: going backward in bfloat16, torch's fused
     kernel for a CPU takes three times as long as they do, a quarter of a step. In every thread: to be entered once,
-    around all passes of a step."""
-    model = base.model
+    around all passes of a step. model: a copy of the base model's, in its place."""
+    model = base.model if model is None else model
     if not _is_fast(base) or model.config._attn_implementation != "sdpa":
         yield
         return

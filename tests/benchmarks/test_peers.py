@@ -1,8 +1,10 @@
 """The peers, fitted for real on a tiny model; they need PEFT, which `make benchmarks` installs."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,13 +12,13 @@ import torch
 from tests.tiny_model import make_prefix, make_tiny, save_tiny
 from tests.tuning.texts import CANARIES, written
 from tuning.base_model import BaseModel
-from tuning.dataset import Split, WrittenText, split_before
+from tuning.dataset import Block, Split, WrittenText, split_before
 from tuning.evaluation import bits_per_char
 from tuning.neutral import neutral_blocks
 from tuning.training import TrainingSettings
 
 pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
-from benchmarks import likeness, peers
+from benchmarks import likeness, methods, peers
 from benchmarks.methods import METHODS, Workshop, measure
 
 SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, tokens_per_step=400, max_steps=4, evaluate_every=2)
@@ -45,9 +47,30 @@ def two_blocks(base: BaseModel) -> tuple[list[peers.Block], list[peers.Block]]:
     return blocks[:1], blocks[1:2]
 
 
-def test_every_method_is_measured_on_the_same_texts(base: BaseModel, split: Split) -> None:
-    shop = shop_of(base)
-    outcomes = {method: measure(shop, method, split) for method in METHODS}
+def test_every_method_is_measured_on_the_same_texts(
+    base: BaseModel, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, scored = shop_of(base), list[tuple[Sequence[Block], float]]()
+
+    def watched(score: Callable[..., float]) -> Callable[..., float]:
+        def watching(*given: Any) -> float:
+            scored.append((given[-1], score(*given)))
+            return scored[-1][1]
+
+        return watching
+
+    for module, name in (
+        (methods, "bits_per_char"),
+        (methods, "in_context_bits_per_char"),
+        (peers, "bits_per_char"),
+    ):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    outcomes = {}
+    for method in METHODS:
+        outcomes[method] = measure(shop, method, split)
+        assert (split.test, outcomes[method].bits_per_char) in scored, method
+        assert (shop.neutral, outcomes[method].neutral_bits_per_char) in scored, method
+        scored.clear()
     assert all(0 < outcome.bits_per_char < 20 for outcome in outcomes.values())
     assert len({outcome.bits_per_char for outcome in outcomes.values()}) == len(METHODS)
     assert outcomes["peft_prefix"].prefix is not None
