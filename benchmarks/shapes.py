@@ -1,6 +1,14 @@
 """Models of real shapes with random weights, for timing where no weights are at hand: time does not depend on their
-values. Knows nothing of what is timed."""
+values. Knows nothing of what is timed.
 
+    python -m benchmarks.shapes 1b FOLDER
+
+saves one (in bfloat16, with the bundled tokenizer), so that whatever starts the platform's own processes can be timed
+on it: IDIOLECT_BASE_MODEL=FOLDER IDIOLECT_DEVICE=cuda IDIOLECT_MAX_CONTEXT=2048 python -m benchmarks.latency.
+"""
+
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -49,17 +57,35 @@ def random_model(
     shape: str, *, device: torch.device, dtype: torch.dtype, num_virtual_tokens: int, max_context: int
 ) -> BaseModel:
     """A frozen base model of a shape out of SHAPES, with the bundled tokenizer."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # made in its own type: a copy in 32 bits may not fit
-    try:
-        with torch.device(device):
-            model = LlamaForCausalLM(SHAPES[shape])
-    finally:
-        torch.set_default_dtype(before)
     return BaseModel.of(
-        model,
+        _random(shape, device, dtype),
         AutoTokenizer.from_pretrained(TOKENIZER),
         name=f"random-{shape}",
         num_virtual_tokens=num_virtual_tokens,
         max_context=max_context,
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Save one as a base model's folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shape", choices=list(SHAPES))
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    _random(options.shape, torch.device("cpu"), torch.bfloat16).save_pretrained(options.folder)
+    AutoTokenizer.from_pretrained(TOKENIZER).save_pretrained(options.folder)
+    print(options.folder)
+
+
+def _random(shape: str, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # made in its own type: a copy in 32 bits may not fit
+    try:
+        with torch.device(device):
+            return LlamaForCausalLM(SHAPES[shape])
+    finally:
+        torch.set_default_dtype(before)
+
+
+if __name__ == "__main__":
+    main()
