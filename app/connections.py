@@ -52,8 +52,12 @@ class Connection(socket.socket):
                     self._broken()
 
     def _unread(self) -> int:
-        """Bytes that were sent and that the other side has not acknowledged (tcp(7), SIOCOUTQ)."""
-        return int(struct.unpack("i", fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4)))[0])
+        """Bytes that were sent and that the other side has not acknowledged (tcp(7), SIOCOUTQ). Raises OSError, also
+        where another thread has closed this."""
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self, termios.TIOCOUTQ, bytes(4)))[0])
+        except ValueError as closed:  # no descriptor is left
+            raise OSError(errno.EBADF, "the connection was closed") from closed
 
     def _broken(self) -> NoReturn:
         self.fell_silent = True

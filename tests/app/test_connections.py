@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from app.connections import Connection
 from tests.app.short_patience import PIECE, PIECES, SILENCE_S, threads
 from tests.source_tree import ROOT
 
@@ -78,3 +79,13 @@ def test_who_is_slow_and_who_waits_are_not_cut_off(server: tuple[int, "subproces
         connection.request("POST", "/", b"again")
         assert connection.getresponse().read() == b"again"
         assert connection.sock is taken, "the connection was kept alive"
+
+
+def test_sending_on_a_connection_that_another_thread_closed_is_an_error_of_the_system() -> None:
+    """As any socket's: gunicorn knows no other."""
+    here, there = socket.socketpair()
+    with closing(there):
+        connection = Connection(here)
+        connection.close()
+        with pytest.raises(OSError, match="closed"):
+            connection.sendall(b"too late")
