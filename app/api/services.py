@@ -17,6 +17,7 @@ from app.generation.token_text import TokenTexts
 from app.seats import MAX_DOWNLOADS, MAX_EVENT_STREAMS, MAX_GENERATIONS, MAX_UPLOADS, Seats
 from storage.store import Storage
 from tuning.base_model import BaseModel
+from tuning.encoding import ENCODING
 
 EXTENSION = "idiolect"
 
@@ -55,7 +56,8 @@ class Services:
     @cached_property
     def token_texts(self) -> TokenTexts:
         """What each token stands for."""
-        return TokenTexts(self.base.tokenizer)
+        with ENCODING:
+            return TokenTexts(self.base.tokenizer)
 
     def close(self) -> None:
         """End every open stream and let go of the databases. Called when the process stops."""

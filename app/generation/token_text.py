@@ -6,7 +6,6 @@ import re
 from transformers import PreTrainedTokenizerBase
 
 from app.generation.text_stream import REPLACEMENT
-from tuning.encoding import ENCODING
 
 _PRINTED = (*range(33, 127), *range(161, 173), *range(174, 256))  # the bytes that byte-level pieces spell as themselves
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTED]
@@ -14,13 +13,12 @@ _BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {chr(256 + n): byte for n, b
 
 
 class TokenTexts:
-    """The tokens of a tokenizer."""
+    """The tokens of a tokenizer, which nobody else may encode with while this is made."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         # A token that comes first may lose its space, so each is decoded behind another one.
-        with ENCODING:
-            self._before = list(tokenizer("a", add_special_tokens=False)["input_ids"])[-1:]
+        self._before = list(tokenizer("a", add_special_tokens=False)["input_ids"])[-1:]
         self._lead = len(self._decode(self._before))
 
     def bytes_of(self, token_id: int) -> bytes | None:

@@ -1,6 +1,7 @@
 """How likely each token was, in OpenAI's shapes, where the installation allows it."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from jsonschema import Draft202012Validator
 
 from app.api.factory import create_app
+from app.api.services import EXTENSION
 from app.config import AppConfig
 from app.errors import ConfigurationError
 from app.generation.token_text import TokenTexts
@@ -18,6 +20,7 @@ from tests.app.api.server_thread import served
 from tests.app.api.test_chat import TALK, chat, talking
 from tests.app.api.test_errors import error_of
 from tests.app.generation.alone import logits_alone
+from tuning.encoding import ENCODING
 
 __all__ = ["talking"]
 ON = AppConfig(logprobs="on")
@@ -120,3 +123,15 @@ def test_a_chat_without_the_wish_tells_nothing(telling: Api, ann: Person) -> Non
         assert chat(telling, ann, **fields).json["choices"][0]["logprobs"] is None
     told = chat(telling, ann, logprobs=True).json["choices"][0]["logprobs"]
     assert all(token["top_logprobs"] == [] for token in told["content"])
+
+
+def test_the_tokenizer_is_not_touched_while_somebody_encodes(api: Api) -> None:
+    """It keeps in itself whether control tokens are split, which whoever encodes has set for a moment."""
+    of_app = create_app(ON, api.storage, api.base, api.engine).extensions[EXTENSION]
+    asked = threading.Thread(target=lambda: of_app.token_texts)
+    with ENCODING:
+        asked.start()
+        asked.join(0.2)
+        assert asked.is_alive()
+    asked.join(5)
+    assert not asked.is_alive()

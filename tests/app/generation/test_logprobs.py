@@ -1,7 +1,6 @@
 """How likely each token was, against a direct computation without any cache of ours."""
 
 import math
-import threading
 from itertools import pairwise
 
 import pytest
@@ -17,7 +16,6 @@ from tests.app.generation.alone import logits_alone
 from tests.app.generation.test_text_stream import BUNDLED, BYTES, FALLBACK, Scripted, encode
 from tests.tiny_model import make_prefix
 from tuning.base_model import BaseModel
-from tuning.encoding import ENCODING
 from tuning.prefix import Prefix
 
 LIKELY = Logprobs(-0.5, ())
@@ -109,17 +107,6 @@ def test_a_token_of_byte_fallback_keeps_its_space_and_tells_its_byte() -> None:
 
 def test_special_tokens_have_their_names() -> None:
     assert TokenTexts(BYTES).text_of(0) == "<|endoftext|>"
-
-
-def test_the_tokenizer_is_not_touched_while_somebody_encodes() -> None:
-    """It keeps in itself whether control tokens are split, which whoever encodes has set for a moment."""
-    made = threading.Thread(target=TokenTexts, args=(BYTES,))
-    with ENCODING:
-        made.start()
-        made.join(0.2)
-        assert made.is_alive()
-    made.join(5)
-    assert not made.is_alive()
 
 
 def test_parts_of_a_character_have_different_names() -> None:
