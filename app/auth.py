@@ -66,7 +66,7 @@ def _by_key(storage: Storage, secret: str) -> Caller | None:
         return None
     key, user = found
     if api_keys.is_touch_due(key):
-        with suppress(OperationalError), storage.database.session() as session:  # whoever writes now is not waited for
+        with suppress(OperationalError), storage.database.session() as session:  # it is good all the same
             api_keys.touch(session, key.id)
     return Caller(user_id=user.id, credential=key.id, kind="key", scopes=api_keys.scopes_of(key))
 

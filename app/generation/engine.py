@@ -106,8 +106,9 @@ class Engine:
         """Have `act` called, once, when a step breaks the loop: by then every open stream knows. At once where it has
         broken before."""
         with self._door:
-            self._on_break = act
             broken = self._end is EngineFailed
+            if not broken:
+                self._on_break = act
         if broken:
             act()
 

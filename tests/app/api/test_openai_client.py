@@ -24,7 +24,8 @@ def test_lists_the_base_model_and_the_callers_own_voices(
     assert client_of(ann.key).models.retrieve(ann.voice_id).id == ann.voice_id
     version = client_of(ann.key).models.retrieve(f"{ann.voice_id}@1")
     assert (version.id, version.to_dict()["version"]) == (f"{ann.voice_id}@1", 1)
-    for nobody in (ben.voice_id, f"{ben.voice_id}@1", f"{ann.voice_id}@2", f"{ann.voice_id}@one", f"{ann.voice_id}@"):
+    others = (f"{ann.voice_id}@{version}" for version in ("2", "one", "", "9" * 30))
+    for nobody in (ben.voice_id, f"{ben.voice_id}@1", *others):
         with pytest.raises(openai.NotFoundError) as refused:
             client_of(ann.key).models.retrieve(nobody)
         assert refused.value.code == "model_not_found"

@@ -9,7 +9,7 @@ import string
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,39 +108,42 @@ def test_a_base_model_that_cannot_be_loaded_ends_the_server_with_its_reason(conf
     assert "Traceback" not in told
 
 
-@pytest.fixture
-def running(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, Person, "subprocess.Popen[str]"]]:
+@contextmanager
+def serving(
+    config: StorageConfig, model_path: Path, num_people: int, *options: str, **settings: str
+) -> Iterator[tuple[str, list[Person], "subprocess.Popen[str]"]]:
+    """A server that answers, and people who may ask it; settings: as `run` takes them."""
     upgrade(config)
     storage = Storage.open(config)
-    person = join(storage)
+    people = [join(storage) for _ in range(num_people)]
     storage.close()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    process = run(config, model_path, port, *options, **settings)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert eventually(lambda: process.poll() is None and _answers(url), 90)
+        yield url, people, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def running(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, Person, "subprocess.Popen[str]"]]:
     # A server that holds its end up until the graceful time-out outlasts the patience of the test.
     options = ("--graceful-timeout", str(2 * PATIENCE_S))
-    process = run(config, ring_path, port, *options, IDIOLECT_MAX_CONTEXT=str(LONG))
-    url = f"http://127.0.0.1:{port}"
-    assert eventually(lambda: process.poll() is None and _answers(url), 90)
-    yield url, person, process
-    process.kill()
-    process.communicate()
+    with serving(config, ring_path, 1, *options, IDIOLECT_MAX_CONTEXT=str(LONG)) as (url, (person,), process):
+        yield url, person, process
 
 
 def test_a_server_whose_engine_broke_says_so_and_is_soon_there_again(
     config: StorageConfig, model_path: Path, tmp_path: Path
 ) -> None:
-    upgrade(config)
-    storage = Storage.open(config)
-    person = join(storage)
-    storage.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url, broken = f"http://127.0.0.1:{port}", tmp_path / "broken"
-    process = run(config, model_path, port, app="tests.app.api.breaking:create_app()", BROKEN=str(broken))
-    try:
-        assert eventually(lambda: process.poll() is None and _answers(url), 90)
+    broken = tmp_path / "broken"
+    settings = {"app": "tests.app.api.breaking:create_app()", "BROKEN": str(broken)}
+    with serving(config, model_path, 1, **settings) as (url, (person,), process):
         body = {"model": "tiny", "prompt": "Stop!", "max_tokens": 4}
         refused = httpx.post(f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_failed")
@@ -148,10 +151,8 @@ def test_a_server_whose_engine_broke_says_so_and_is_soon_there_again(
         assert eventually(lambda: process.poll() is None and _answers(url), 90), "the broken one says 503 for ever"
         again = httpx.post(f"{url}/v1/completions", json=body, headers=person.headers, timeout=PATIENCE_S)
         assert again.status_code == 200
-    finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 STREAMS = 100
@@ -160,20 +161,9 @@ STREAMS = 100
 @pytest.fixture
 def crowd(config: StorageConfig, ring_path: Path) -> Iterator[tuple[str, list[Person]]]:
     """A server with a row for each of a hundred streams, and the people to ask for them."""
-    upgrade(config)
-    storage = Storage.open(config)
-    people = [join(storage) for _ in range(-(-STREAMS // MAX_GENERATIONS))]
-    storage.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     settings = {"IDIOLECT_MAX_NUM_SEQS": str(STREAMS), "IDIOLECT_MAX_WAITING": "0", "IDIOLECT_MAX_CONTEXT": str(LONG)}
-    process = run(config, ring_path, port, **settings)
-    url = f"http://127.0.0.1:{port}"
-    assert eventually(lambda: process.poll() is None and _answers(url), 90)
-    yield url, people
-    process.kill()
-    process.communicate()
+    with serving(config, ring_path, -(-STREAMS // MAX_GENERATIONS), **settings) as (url, people, _):
+        yield url, people
 
 
 def test_a_hundred_streams_go_on_at_once_while_the_health_check_answers(crowd: tuple[str, list[Person]]) -> None:
