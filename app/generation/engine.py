@@ -22,7 +22,7 @@ from app.generation.errors import (
 )
 from app.generation.logprobs import Logprobs, logprobs
 from app.generation.model_runner import runner_for
-from app.generation.sampling import SamplingParams, followed, sample
+from app.generation.sampling import SamplingParams, sample
 from app.generation.scheduler import Scheduler
 from app.generation.sequence import Events, GenerationStream, Sequence
 from tuning.base_model import BaseModel
@@ -230,7 +230,7 @@ class Engine:
         writing = self._scheduler.writing
         if reading or writing:
             logits = self._runner.run(writing, reading)
-            sequences = [*writing, *(sequence for sequence, _ in reading)]
+            sequences = [one for one in (*writing, *(one for one, _ in reading)) if not one.is_twin]
             through = [place for place, sequence in enumerate(sequences) if sequence.num_prompt_left == 0]
             if len(through) < len(sequences):
                 logits, sequences = logits[through], [sequences[place] for place in through]
@@ -241,7 +241,6 @@ class Engine:
         """Sample the next token of each row and hand it over; requests that are finished with it give up their rows."""
         if not sequences:
             return
-        logits, sequences = self._without_twins(logits, sequences)
         params = [sequence.params for sequence in sequences]
         token_ids = sample(logits, params, [sequence.uniform for sequence in sequences])
         told = self._logprobs(logits, params, token_ids)
@@ -252,21 +251,6 @@ class Engine:
                 self._leave(sequence)
             sequence.events.put(token)  # after its row is free: who reads the last token may count on it
         self._generated_tokens += len(sequences)
-
-    @staticmethod
-    def _without_twins(logits: Tensor, sequences: list[Sequence]) -> tuple[Tensor, list[Sequence]]:
-        """The rows that somebody reads, each mixed with its twin's where it has one: both are always in step."""
-        if not any(sequence.is_twin for sequence in sequences):
-            return logits, sequences
-        row_of = {sequence: row for row, sequence in enumerate(sequences)}
-        read = [sequence for sequence in sequences if not sequence.is_twin]
-        pairs = [(place, row_of[read[place]], row_of[twin]) for place, one in enumerate(read) if (twin := one.twin)]
-        places, voices, twins = (list(rows) for rows in zip(*pairs, strict=True))
-        strengths = [read[place].params.voice_strength for place in places]
-        led = followed(logits[voices], logits[twins], strengths)
-        logits = logits[[row_of[sequence] for sequence in read]].to(led.dtype)
-        logits[places] = led
-        return logits, read
 
     @staticmethod
     def _logprobs(logits: Tensor, params: list[SamplingParams], token_ids: list[int]) -> dict[int, Logprobs]:

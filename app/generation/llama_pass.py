@@ -33,7 +33,7 @@ class LlamaPass:
         self._head = Product(model.lm_head)
 
     def __call__(self, token_ids: Tensor, positions: Tensor, cache: KVCache, attend: Attend, kept: Tensor) -> Tensor:
-        """[1, tokens] ids and positions -> [kept, vocabulary] logits, after the tokens at the places kept.
+        """[1, tokens] ids and positions -> [kept, size], after the tokens at the places kept: what `head` takes.
 
         attend: from [1, heads, tokens, head_dim] queries, a layer's buffers and a scale to [tokens, heads, head_dim].
         """
@@ -46,7 +46,12 @@ class LlamaPass:
             hidden = layer(hidden, turned, buffers, attend)
         layer, buffers = last  # of whose answers nobody reads but the kept ones, and the cache has all its keys
         hidden = layer(hidden, turned, buffers, attend, kept)
-        return self._head(self._model.norm(hidden))
+        normed: Tensor = self._model.norm(hidden)
+        return normed
+
+    def head(self, states: Tensor) -> Tensor:
+        """[rows, size] -> [rows, vocabulary] logits. Linear: a mix of states gives the same mix of logits."""
+        return self._head(states.to(self._model.embed_tokens.weight.dtype))
 
 
 class _Layer:

@@ -22,7 +22,7 @@ from app.generation.errors import ModelUnfit
 from app.generation.kv_cache import ChunkedLayer, KVCache, RowLayer, Window
 from app.generation.llama_pass import LlamaPass
 from app.generation.packed_attention import NAME, Packing, Part, attended
-from app.generation.sampling import SamplingParams
+from app.generation.sampling import SamplingParams, followed
 from app.generation.sequence import Sequence
 from tuning.base_model import BaseModel
 
@@ -49,12 +49,22 @@ class ModelRunner(ABC):
         self._columns = torch.arange(cache.capacity, device=base.device)
         self._chooses = "logits_to_keep" in inspect.signature(base.model.forward).parameters
 
-    @abstractmethod
+    @torch.inference_mode()
     def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
-        """Cache the last token of each that writes, and the next tokens of each that reads.
+        """Cache the last token of each that writes, and the next tokens of each that reads. Twins run together.
 
-        Returns [writing + reading, vocabulary]: the logits after each one's last token that is cached now.
+        Returns [writing + reading without twins, vocabulary]: the logits after each one's last token that is cached
+        now; where it has a twin, what is followed of the two.
         """
+        return self._logits(_without_twins(self._states(writing, reading), writing, reading))
+
+    @abstractmethod
+    def _states(self, writing: Many[Sequence], reading: Parts) -> Tensor:
+        """[writing + reading, size]: logits, or that of which `_logits` makes them by a linear layer."""
+
+    def _logits(self, states: Tensor) -> Tensor:
+        """[rows, size] -> [rows, vocabulary]."""
+        return states
 
     def _mask(self, positions: Tensor, length: int) -> Tensor:
         """[…] positions -> […, length]: 0 where a column lies at or before the position, else the lowest number.
@@ -73,9 +83,7 @@ class ModelRunner(ABC):
 class PaddedRunner(ModelRunner):
     """Through the model's own attention: one pass for all rows that write, one or a few for those that read."""
 
-    @torch.inference_mode()
-    def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
-        """See ModelRunner."""
+    def _states(self, writing: Many[Sequence], reading: Parts) -> Tensor:
         found = [self._write(writing)] if writing else []
         order: list[int] = []
         for group in _of_like_size(reading):
@@ -148,9 +156,7 @@ class PackedRunner(ModelRunner):
         # A model that is handed a mask of four dimensions makes none; the packed back end does not look at it.
         self._no_mask = torch.zeros(1, 1, 1, 1, dtype=self._dtype, device=self._device)
 
-    @torch.inference_mode()
-    def run(self, writing: Many[Sequence], reading: Parts) -> Tensor:
-        """See ModelRunner."""
+    def _states(self, writing: Many[Sequence], reading: Parts) -> Tensor:
         asked = [(sequence, [sequence.last_token_id]) for sequence in writing]
         asked += [(sequence, sequence.next_prompt_tokens(size)) for sequence, size in reading]
         order = sorted(range(len(asked)), key=lambda place: self._turn(*asked[place]))
@@ -188,7 +194,7 @@ class PackedRunner(ModelRunner):
         return Packing(Bags(rows, places[: len(singles)] + 1) if singles else None, tuple(parts))
 
     def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
-        """[1, tokens] -> [kept, vocabulary]."""
+        """[1, tokens] -> [kept, vocabulary], or the states of which `_logits` makes them."""
         logits: Tensor = self._model(
             input_ids=token_ids,
             position_ids=positions,
@@ -212,6 +218,9 @@ class LlamaRunner(PackedRunner):
 
     def _forward(self, token_ids: Tensor, positions: Tensor, packing: Packing, kept: Tensor) -> Tensor:
         return self._pass(token_ids, positions, self.cache, partial(attended, packing), kept)
+
+    def _logits(self, states: Tensor) -> Tensor:
+        return self._pass.head(states)
 
 
 def runner_for(base: BaseModel, max_num_seqs: int, capacity: int, most_bytes: int | None = None) -> ModelRunner:
@@ -290,6 +299,21 @@ class Trial:
         runner.run([], [(sequence, sequence.num_prompt_left - 1 - place) for place, sequence in enumerate(rows)])
         runner.run([], [(sequence, sequence.num_prompt_left) for sequence in rows])
         return runner.run(rows, [])
+
+
+def _without_twins(states: Tensor, writing: Many[Sequence], reading: Parts) -> Tensor:
+    """The rows that somebody reads, each mixed with its twin's where it has one."""
+    sequences = [*writing, *(sequence for sequence, _ in reading)]
+    if not any(sequence.is_twin for sequence in sequences):
+        return states
+    row_of = {sequence: row for row, sequence in enumerate(sequences)}
+    read = [sequence for sequence in sequences if not sequence.is_twin]
+    pairs = [(place, row_of[one], row_of[one.twin]) for place, one in enumerate(read) if one.twin is not None]
+    places, voices, twins = (list(rows) for rows in zip(*pairs, strict=True))
+    led = followed(states[voices], states[twins], [read[place].params.voice_strength for place in places])
+    states = states[[row_of[sequence] for sequence in read]].to(led.dtype)
+    states[places] = led
+    return states
 
 
 def _of_like_size(reading: Parts) -> list[list[int]]:

@@ -73,7 +73,7 @@ class SamplingParams:
 def followed(voice: Tensor, base: Tensor, strengths: Many[float]) -> Tensor:
     """[rows, vocabulary] logits with and without a voice, one strength a row -> log-probabilities up to a constant.
 
-    Logits are that, too, and so is a mix of theirs.
+    Logits are that, too, and so is a mix of theirs; states that a linear layer makes logits of may be mixed instead.
     """
     wide = torch.float64 if voice.dtype == torch.float64 else torch.float32
     plain, spoken = base.to(wide), voice.to(wide)
