@@ -123,6 +123,11 @@ class AppConfig:
             raise ConfigurationError("IDIOLECT_OIDC_CLIENT_ID must be set when IDIOLECT_OIDC_ISSUER is")
 
     @property
+    def sign_up_open(self) -> bool:
+        """Whether whoever comes to the page may make an account, or begin as a guest."""
+        return self.sign_up == "open"
+
+    @property
     def caution(self) -> str | None:
         """What works and had better be mended all the same, in one sentence; None where there is nothing."""
         if self.trusted_proxies or not self.public_url.startswith("https://"):

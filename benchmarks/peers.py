@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model, initialize_kv_prefix_from_text
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from tuning.trainee import Deck
 from tuning.training import TrainingSettings
 
 EPOCHS = 9  # nearly twice ours: what starts further away may need longer
+LORA_RATES = {"1e-3": 1e-3, "5e-3": 5e-3}
 _PADDED_TOKENS = 4096
 State = dict[str, Tensor]
 OnLook = Callable[[int, float, float], None]
@@ -109,14 +111,11 @@ def grids(num_virtual_tokens: int, lora_start: State | None) -> dict[str, list[S
             Setting("MLP, 1e-3", 1e-3, prefix(prefix_projection=True, encoder_hidden_size=512)),
         ],
         "peft_prompt": [Setting("5e-2", 5e-2, prompt)],
-        "lora": [Setting("1e-3", 1e-3, lora), Setting("5e-3", 5e-3, lora)],
+        "lora": [Setting(name, rate, lora) for name, rate in LORA_RATES.items()],
         "full": [Setting("2e-4", 2e-4, full)],
     }
     if lora_start is not None:
-        made["lora_population"] = [
-            Setting("1e-3", 1e-3, lora_from_population),
-            Setting("5e-3", 5e-3, lora_from_population),
-        ]
+        made["lora_population"] = [Setting(name, rate, lora_from_population) for name, rate in LORA_RATES.items()]
     return made
 
 
@@ -126,15 +125,21 @@ def lora(base: BaseModel, _: Sequence[Block]) -> nn.Module:
 
 
 def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, folder: Path) -> State:
-    """A LoRA trained on the population's texts, as the population prefix is before its rehearsals; kept in
-    `folder`, made once for each."""
+    """A LoRA trained on the population's texts, as the population prefix is before its rehearsals, at the better of
+    LoRA's rates; both are kept in `folder`, made once for each."""
     whole = repr((base.fingerprint, texts, settings.digest))
-    kept = folder / f"lora-{hashlib.sha256(whole.encode()).hexdigest()[:16]}.safetensors"
-    if not kept.exists():
-        train, held_out = population_blocks(base, texts, settings.num_virtual_tokens)
-        grid = [Setting(f"{rate:g}", rate, lora) for rate in (1e-3, 5e-3)]
-        save_file(fit(base, grid, train, held_out, settings, seed=0).state, kept)
-    return load_file(kept)
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
+    blocks: tuple[Sequence[Block], Sequence[Block]] | None = None
+    losses: dict[Path, float] = {}
+    for name, rate in LORA_RATES.items():
+        kept = folder / f"lora-{digest}-{name}.safetensors"
+        if not kept.exists():
+            blocks = blocks or population_blocks(base, texts, settings.num_virtual_tokens)
+            fitted = fit(base, [Setting(name, rate, lora)], *blocks, settings, seed=0)
+            save_file(fitted.state, kept, metadata={"held_out_loss": repr(fitted.stop_loss)})
+        with safe_open(kept, "pt") as opened:
+            losses[kept] = float(opened.metadata()["held_out_loss"])
+    return load_file(min(losses, key=losses.__getitem__))
 
 
 def full(base: BaseModel, _: Sequence[Block]) -> nn.Module:

@@ -20,7 +20,7 @@ WRONG_PAIR = marked("That address and password don't go together. Check both, or
 @accounts.app_context_processor
 def offered() -> dict[str, object]:
     """`sign_up_open`, for the pages of who is not signed in."""
-    return {"sign_up_open": app_config().sign_up == "open"}
+    return {"sign_up_open": app_config().sign_up_open}
 
 
 @accounts.route("/signup", methods=["GET", "POST"])
@@ -28,7 +28,7 @@ def sign_up() -> ResponseReturnValue:
     """The form; then the account, its first voice, and a session."""
     if request.method == "GET" and find_me():
         return redirect(url_for("voices.home"))
-    if app_config().sign_up == "closed":
+    if not app_config().sign_up_open:
         return sign_up_closed()
     if request.method == "GET":
         return render_template("signup.html", email="")
@@ -54,7 +54,7 @@ def sign_in() -> ResponseReturnValue:
     with storage().database.session() as session:
         user = users.verify_password(session, request.form.get("email", ""), request.form.get("password", ""))
     if user is None:
-        wrong_pair = WRONG_PAIR if app_config().sign_up == "open" else WRONG_PAIR_CLOSED
+        wrong_pair = WRONG_PAIR if app_config().sign_up_open else WRONG_PAIR_CLOSED
         return sign_in_page(onward, gettext(wrong_pair)), 401
     if user.state != "active":
         return sign_in_page(onward, gettext(identity.SUSPENDED)), 403

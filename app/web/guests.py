@@ -21,7 +21,7 @@ guests = Blueprint("guests", __name__, url_prefix="/guest")
 @guests.app_context_processor
 def offered() -> dict[str, object]:
     """`guests_welcome`, for the page of who is not signed in."""
-    return {"guests_welcome": app_config().max_guests > 0 and app_config().sign_up == "open"}
+    return {"guests_welcome": app_config().max_guests > 0 and app_config().sign_up_open}
 
 
 @guests.post("")
@@ -29,7 +29,7 @@ def come_in() -> ResponseReturnValue:
     """A guest's account with the example pieces, and a session. Whoever is signed in goes where they were."""
     if find_me():
         return redirect(url_for("voices.home"))
-    if app_config().sign_up == "closed":
+    if not app_config().sign_up_open:
         return sign_up_closed()
     try:
         with storage().database.session() as session:
@@ -48,7 +48,7 @@ def keep() -> ResponseReturnValue:
         return elsewhere
     if me().guest_until is None:
         return redirect(url_for("settings.account"))
-    if app_config().sign_up == "closed":
+    if not app_config().sign_up_open:
         return sign_up_closed()
     if request.method == "GET":
         return render_template("guest_keep.html", email="")

@@ -15,6 +15,7 @@ from tuning.base_model import BaseModel
 from tuning.dataset import Block, Split, WrittenText, split_before
 from tuning.evaluation import bits_per_char
 from tuning.neutral import neutral_blocks
+from tuning.population import population_blocks
 from tuning.training import TrainingSettings
 
 pytest.importorskip("peft", reason="PEFT is not installed: make benchmarks")
@@ -134,3 +135,30 @@ def test_only_what_stands_there_by_default_is_left_out_and_a_slip_is_named(
     for asked, why in (("ours,lora_population", "names no texts"), ("ours,looora", "no method is called looora")):
         with pytest.raises(SystemExit, match=why):
             likeness._methods(likeness._options([*authors, "--methods", asked]), None)
+
+
+def test_a_populations_lora_is_made_once_a_rate_and_is_the_better(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"The {number}th of many public texts, of which nobody is the writer." for number in range(140)]
+    fit, asked = peers.fit, list[str]()
+
+    def fit_until_cut_off(base: BaseModel, grid: Sequence[peers.Setting], *given: Any, **named: Any) -> peers.Fitted:
+        if len(asked) == 1:
+            asked.append("cut off")
+            raise KeyboardInterrupt
+        asked.append(grid[0].name)
+        return fit(base, grid, *given, **named)
+
+    monkeypatch.setattr(peers, "fit", fit_until_cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        peers.population_lora(base, texts, SETTINGS, tmp_path)
+    made = peers.population_lora(base, texts, SETTINGS, tmp_path)
+    again = peers.population_lora(base, texts, SETTINGS, tmp_path)
+    assert asked == ["1e-3", "cut off", "5e-3"]
+    train, held_out = population_blocks(base, texts, SETTINGS.num_virtual_tokens)
+    grid = [peers.Setting(name, rate, peers.lora) for name, rate in peers.LORA_RATES.items()]
+    best = fit(base, grid, train, held_out, SETTINGS, seed=0)
+    for state in (made, again):
+        assert state.keys() == best.state.keys()
+        assert all(torch.equal(state[name], best.state[name]) for name in state)
