@@ -56,7 +56,7 @@ class ChatRequest(Wish):
 
     messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
     max_completion_tokens: int | None = Field(
-        default=None, ge=1, description="At most so many new tokens; as many as fit if not given."
+        default=None, ge=1, description="At most so many new tokens, and no more than fit; as many as fit if not given."
     )
     max_tokens: int | None = Field(default=None, ge=1, description="An older name of max_completion_tokens.")
     logprobs: bool | None = Field(

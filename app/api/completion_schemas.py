@@ -20,7 +20,9 @@ class CompletionRequest(Wish):
     prompt: Text | OnePrompt | TokenIds = Field(
         default="", description="A text, or token ids, or a list of exactly one of these."
     )
-    max_tokens: int | None = Field(default=None, ge=1, description="At most so many new tokens; 16 if not given.")
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="At most so many new tokens, and no more than fit; 16 if not given."
+    )
     logprobs: int | None = Field(
         default=None,
         ge=0,

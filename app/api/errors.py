@@ -23,6 +23,7 @@ from app.errors import AppError
 from app.seats import HouseFull, NoSeat
 
 NO_RETRY = {"x-should-retry": "false"}
+WHICH_MODELS = "GET /v1/models lists yours, and GET /v1/voices/{voice_id}/versions the versions of a voice."
 _VALIDATION_CODES = {
     "missing": "missing_required_parameter",
     "extra_forbidden": "unknown_parameter",

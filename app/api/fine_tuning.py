@@ -148,7 +148,8 @@ def _voice(session: Session, body: jobs.NewJob) -> models.Voice | None:
     try:
         voice = fine_tuning.find_voice(session, caller().user_id, body.model)
     except NotFound as unknown:
-        raise missing("model", param="model") from unknown
+        hint = f"Name the base model, {services().base.name}, or one of your voices; GET /v1/models lists them."
+        raise missing("model", param="model", hint=hint) from unknown
     if body.suffix is not None:
         raise refused("suffix: it names a new voice, and this job goes on with one that has a name", param="suffix")
     return voice
@@ -158,7 +159,7 @@ def _content(session: Session, file_id: str) -> bytes:
     try:
         return uploads.read_upload(session, services().storage.keys, caller().user_id, file_id)
     except NotFound as unknown:
-        raise missing("file", param="training_file") from unknown
+        raise missing("file", param="training_file", hint="GET /v1/files lists yours.") from unknown
 
 
 def _event_number(after: str) -> int:

@@ -3,7 +3,7 @@
 from apiflask import APIBlueprint
 
 from app.api import schemas
-from app.api.errors import missing
+from app.api.errors import WHICH_MODELS, missing
 from app.api.services import caller, services
 from app.api.speakers import voice_and_version
 from storage import base_models, models, voices
@@ -38,7 +38,7 @@ def get_model(model_id: str) -> schemas.Model:
             named = voices.get_version(session, caller().user_id, voice_id, version)
         return voice.model_copy(update={"id": model_id, "created": int(named.created_at), "version": named.version})
     except NotFound as unknown:
-        raise missing("model", param="model") from unknown
+        raise missing("model", param="model", hint=WHICH_MODELS) from unknown
 
 
 def _base() -> schemas.Model:

@@ -43,6 +43,11 @@ _TOKEN_HEADERS = {
     "x-ratelimit-remaining-tokens": "How many are left of them; a request under way holds the most that it may take",
     "x-ratelimit-reset-tokens": "When all of them are there again, if nothing is asked meanwhile, such as 7s",
 }
+_SPEAKER_HEADERS = {
+    "x-idiolect-voice": "Whose voice this was made with; none of the three where it was the base model",
+    "x-idiolect-version": "Which version of it",
+    "x-idiolect-strength": "How far it was followed",
+}
 _REUSED = {"422": "The idempotency key came with another request before"}
 _REPLAYED = {REPLAYED: "true: this was done before, and this is the first answer again"}
 _ONCE = {
@@ -104,8 +109,9 @@ def _describe_closed(operation: dict[str, Any], endpoint: str, method: str) -> N
     once = is_idempotent(current_app.view_functions[endpoint])
     for status, description in (_ERRORS | (_REUSED if once else {})).items():
         operation["responses"].setdefault(status, {"description": description, "content": _ERROR_REF})
-    for response in operation["responses"].values():
-        response["headers"] = _described(_HEADERS)
+    for status, response in operation["responses"].items():
+        uncounted = status in ("401", "403")  # refused at the gate
+        response["headers"] = _described({"x-request-id": _HEADERS["x-request-id"]} if uncounted else _HEADERS)
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
     for parameter in operation["parameters"]:
@@ -120,6 +126,7 @@ def _describe_closed(operation: dict[str, Any], endpoint: str, method: str) -> N
 def _describe_spoken(operation: dict[str, Any], chunk: str) -> None:
     for status in ("200", "429"):
         operation["responses"][status]["headers"] |= _described(_TOKEN_HEADERS)
+    operation["responses"]["200"]["headers"] |= _described(_SPEAKER_HEADERS)
     _describe_stream(operation, chunk)
     body = operation["requestBody"]["content"]["application/json"]
     body["example"] = {"model": services().base.name, **body["example"]}

@@ -8,7 +8,7 @@ model, or with bytes that can't be proved to be its owner's, there is an error i
 
 from dataclasses import dataclass
 
-from app.api.errors import missing
+from app.api.errors import WHICH_MODELS, missing
 from app.api.prefix_memory import FoundPrefix, Origin
 from app.api.services import services
 from app.api.speaking_schemas import VoiceUsed
@@ -68,8 +68,7 @@ def speaker_of(user_id: str, model: str, strength: float = 1.0) -> Speaker:
             raise WrongBaseModel("This voice was trained for another base model.")
         found = services().prefixes.get(address, lambda: _opened(address))
     except NotFound as unknown:
-        hint = "/v1/models lists yours, and /v1/voices/{voice_id}/versions the versions of a voice."
-        raise missing("model", param="model", hint=hint) from unknown
+        raise missing("model", param="model", hint=WHICH_MODELS) from unknown
     used = VoiceUsed(voice=address.voice_id, version=address.version, strength=strength)
     return Speaker(model, found.prefix, used, found.origin)
 

@@ -67,9 +67,13 @@ class Wish(Body):
     )
     stream: bool | None = None
     stream_options: StreamOptions | None = Field(default=None, description="With stream: true only.")
-    temperature: float | None = Field(default=None, ge=0, le=2, description="0 always takes the likeliest token.")
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=0, le=MAX_TOP_K, description="0: no limit. Not in OpenAI's API.")
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="1 if not given; 0 always takes the likeliest token."
+    )
+    top_p: float | None = Field(default=None, gt=0, le=1, description="1 if not given.")
+    top_k: int | None = Field(
+        default=None, ge=0, le=MAX_TOP_K, description="0, if not given: no limit. Not in OpenAI's API."
+    )
     voice_strength: float | None = Field(
         default=None,
         ge=0,

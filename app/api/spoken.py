@@ -144,17 +144,21 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
     are tokenised."""
     most = base.context_length * min(services().longest_token, MOST_CHARS_A_TOKEN)
     if num_chars > most:
-        message = (
-            f"This model takes at most {base.context_length - 1} tokens of prompt, in a voice fewer by its prefix, "
-            f"and at most {most} characters; the prompt has {num_chars}. Shorten the prompt."
-        )
+        message = f"{_room(base)}, and at most {most} characters; the prompt has {num_chars}. Shorten the prompt."
         raise refused(message, param=param, code="context_length_exceeded")
 
 
 def _refuse_what_does_not_fit(base: BaseModel, num_tokens: int, param: str) -> None:
     """Before it is weighed against the account's tokens; what a voice's prefix takes too is the engine's to say."""
     if num_tokens >= base.context_length:
-        raise prompt_too_long(PromptTooLong(base.context_length - 1, num_tokens), param)
+        message = f"{_room(base)}; the prompt has {num_tokens}. Shorten the prompt."
+        raise refused(message, param=param, code="context_length_exceeded")
+
+
+def _room(base: BaseModel) -> str:
+    most = base.context_length - 1
+    voice = most - base.num_virtual_tokens_probed  # of a prefix of the configured length
+    return f"This model takes at most {most} tokens of prompt, in a voice fewer by its prefix, usually {voice}"
 
 
 def _tell(tally: Tally, text: TextStream) -> None:

@@ -215,6 +215,8 @@ def test_token_ids_that_can_not_fit_are_refused_for_that_though_no_minute_holds_
         error = api.complete(ann, api.base.name, prompt=[1] * num_tokens).json["error"]  # type: ignore[arg-type]
         assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
         assert f"has {num_tokens}" in error["message"]
+        in_a_voice = api.base.context_length - 1 - api.base.num_virtual_tokens_probed
+        assert f"in a voice fewer by its prefix, usually {in_a_voice};" in error["message"]
     assert api.complete(ann, api.base.name, prompt=[1] * 8, max_tokens=1).status_code == 200  # type: ignore[arg-type]
 
 

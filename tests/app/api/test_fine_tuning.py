@@ -239,9 +239,11 @@ def test_unknown_models_and_files_and_a_name_for_a_named_voice_are_told_apart(
     for file in (theirs, "file-unknown"):
         error = error_of(create(api, ann, training_file=file), 404)
         assert (error["code"], error["param"]) == ("file_not_found", "training_file")
+        assert "GET /v1/files" in error["message"]
     for model in (ben.voice_id, "voice-unknown", "gpt-4o-mini"):
         error = error_of(create(api, ann, training_file=mine, model=model), 404)
         assert (error["code"], error["param"]) == ("model_not_found", "model")
+        assert api.base.name in error["message"]
     error = error_of(create(api, ann, training_file=mine, model=ann.voice_id, suffix="New"), 400)
     assert error["param"] == "suffix"
 

@@ -29,6 +29,7 @@ def test_lists_the_base_model_and_the_callers_own_voices(
         with pytest.raises(openai.NotFoundError) as refused:
             client_of(ann.key).models.retrieve(nobody)
         assert refused.value.code == "model_not_found"
+        assert "GET /v1/models" in refused.value.message
 
 
 def test_completes_in_a_voice_and_says_whose(api: Api, client_of: ClientOf, ann: Person) -> None:

@@ -124,6 +124,19 @@ def test_answers_are_as_the_document_says(api: Api, document: dict[str, Any], an
     )
 
 
+def test_the_headers_of_an_answer_and_of_a_refusal_at_the_gate_are_those_of_the_document(
+    api: Api, document: dict[str, Any], ann: Person
+) -> None:
+    publish_random(api, ann)
+    responses = document["paths"]["/v1/completions"]["post"]["responses"]
+    answer = api.complete(ann, ann.voice_id)
+    refused = api.client().post("/v1/completions", json={"model": "x"}, headers={"Authorization": "Bearer no"})
+    for found, status in ((answer, "200"), (refused, "401")):
+        ours = {name.lower() for name, _ in found.headers if name.lower().startswith("x-")}
+        assert str(found.status_code) == status
+        assert ours == set(responses[status]["headers"])
+
+
 def test_the_examples_of_bodies_fit_their_schemas(document: dict[str, Any]) -> None:
     checked = 0
     for _, _, operation in operations(document):
