@@ -179,6 +179,12 @@ def test_too_many_wrong_passwords_are_slowed_down_for_that_address_alone(strict:
     assert browser.post("/signin", {"email": "else@example.org", "password": "no"}).status_code == 401
 
 
+def test_nobody_is_told_to_wait_who_need_not(strict: Flask) -> None:
+    made = sign_up(Browser.of(strict), "ada@example.org")
+    assert made.status_code == 302
+    assert "Retry-After" not in made.headers
+
+
 def test_one_address_that_fails_for_many_people_is_slowed_down_for_all(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
