@@ -144,21 +144,29 @@ def refuse_what_cannot_fit(base: BaseModel, num_chars: int, param: str) -> None:
     are tokenised."""
     most = base.context_length * min(services().longest_token, MOST_CHARS_A_TOKEN)
     if num_chars > most:
-        message = f"{_room(base)}, and at most {most} characters; the prompt has {num_chars}. Shorten the prompt."
+        tokens, in_a_voice = _room(base)
+        message = (
+            f"This model takes at most {tokens} tokens of prompt, in a voice fewer by its prefix, usually "
+            f"{in_a_voice}, and at most {most} characters; the prompt has {num_chars}. Shorten the prompt."
+        )
         raise refused(message, param=param, code="context_length_exceeded")
 
 
 def _refuse_what_does_not_fit(base: BaseModel, num_tokens: int, param: str) -> None:
     """Before it is weighed against the account's tokens; what a voice's prefix takes too is the engine's to say."""
     if num_tokens >= base.context_length:
-        message = f"{_room(base)}; the prompt has {num_tokens}. Shorten the prompt."
+        tokens, in_a_voice = _room(base)
+        message = (
+            f"This model takes at most {tokens} tokens of prompt, in a voice fewer by its prefix, usually "
+            f"{in_a_voice}; the prompt has {num_tokens}. Shorten the prompt."
+        )
         raise refused(message, param=param, code="context_length_exceeded")
 
 
-def _room(base: BaseModel) -> str:
+def _room(base: BaseModel) -> tuple[int, int]:
+    """Tokens of a prompt that fit: of the base model, and in a voice with a prefix of the configured length."""
     most = base.context_length - 1
-    voice = most - base.num_virtual_tokens_probed  # of a prefix of the configured length
-    return f"This model takes at most {most} tokens of prompt, in a voice fewer by its prefix, usually {voice}"
+    return most, most - base.num_virtual_tokens_probed
 
 
 def _tell(tally: Tally, text: TextStream) -> None:
