@@ -93,12 +93,13 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     if error.response is not None:
         return error.response
     status = error.code or InternalServerError.code
+    kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     message = MESSAGES.get(status, MESSAGES[400]).said()
     if status == 413:
         message = Message(gettext("That was too much at once"), _most_at_once())
     if status == 429:
         message = Message(gettext("That was too often"), _wait())
-    kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
+        kept.setdefault("Retry-After", str(throttle.wait_s()))
     response = answer(message, status)
     response.headers.update(kept)
     return response

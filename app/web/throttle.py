@@ -9,7 +9,6 @@ proxy every request comes from the proxy's address unless IDIOLECT_TRUSTED_PROXI
 import hashlib
 import time
 from contextlib import suppress
-from http import HTTPStatus
 
 from flask import Flask, Response, current_app, request
 from flask_limiter import Limiter
@@ -49,13 +48,6 @@ def person() -> str:
 
 def install(app: Flask) -> None:
     """Limit the views that check a password or make an account. Call when the blueprints are registered."""
-
-    def without_waiting(response: Response) -> Response:  # which the limiter asks of everybody whom it counts
-        if response.status_code < HTTPStatus.BAD_REQUEST:
-            response.headers.pop("Retry-After", None)
-        return response
-
-    app.after_request(without_waiting)  # before the limiter's own, and so run after it
     url = app_config_url(app)
     redis_options = {
         "socket_timeout": REDIS_TIMEOUT_S,
@@ -69,7 +61,6 @@ def install(app: Flask) -> None:
         storage_options=redis_options if url else {},
         in_memory_fallback_enabled=True,
         key_prefix="web",
-        headers_enabled=True,  # Retry-After
     )
     app.extensions["throttle"] = limiter
     forgiving: set[str] = set()
