@@ -71,16 +71,13 @@ class Readiness:
         missing = f"{self.missing_words:,}"
         if self.num_samples == 0:
             return (
-                f"Add a few things you have written: {ENOUGH_SAMPLES} pieces, or about {ENOUGH_WORDS} words in all, "
-                "are enough to begin."
+                f"Add a few things you have written: {ENOUGH_SAMPLES} pieces with {LEAST_WORDS} words between them, or "
+                f"about {ENOUGH_WORDS} words in all, are enough to begin."
             )
         if not self.enough and self.num_samples >= ENOUGH_SAMPLES:
             return f"A little more: about {missing} more words and you can train."
         if not self.enough:
-            pieces = ENOUGH_SAMPLES - self.num_samples
-            if pieces == 1:
-                return f"A little more: 1 more piece, or about {missing} more words, and you can train."
-            return f"A little more: {pieces} more pieces, or about {missing} more words, and you can train."
+            return self._fewer_than_enough_samples(missing)
         if self.rungs == len(LADDER):
             return (
                 "Plenty to learn from. Nothing beyond this much has been measured; other kinds of writing may help "
@@ -97,6 +94,23 @@ class Readiness:
             f"Enough to begin. About {missing} more words would make it {there.words:,}: that much brought the voices "
             f"of other authors {there.closer_pct} % closer to them, where {here.words:,} words brought "
             f"{here.closer_pct} %."
+        )
+
+    def _fewer_than_enough_samples(self, missing: str) -> str:
+        """The two ways on: more pieces, which need a few words between them all, or more words in however many."""
+        pieces = ENOUGH_SAMPLES - self.num_samples
+        if self.num_words >= LEAST_WORDS:
+            if pieces == 1:
+                return f"A little more: 1 more piece, or about {missing} more words, and you can train."
+            return f"A little more: {pieces} more pieces, or about {missing} more words, and you can train."
+        if pieces == 1:
+            return (
+                f"A little more: 1 more piece, so that all {ENOUGH_SAMPLES} have {LEAST_WORDS} words between them, or "
+                f"about {missing} more words, and you can train."
+            )
+        return (
+            f"A little more: {pieces} more pieces, so that all {ENOUGH_SAMPLES} have {LEAST_WORDS} words between "
+            f"them, or about {missing} more words, and you can train."
         )
 
     @property
