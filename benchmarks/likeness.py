@@ -179,10 +179,16 @@ def _configuration(shop: Workshop, options: argparse.Namespace) -> Row:
         "settings": asdict(settings),
         "seed": options.seed,
         "skip": options.skip,
-        "training": f"{settings.epochs} epochs for ours and {peers.allowed(settings).epochs} for every trained peer, "
-        f"{settings.min_steps} to {settings.max_steps} steps of at most {settings.tokens_per_step} tokens; a peer's "
+        "training": f"ours: {_course(settings)}; every trained peer: {_course(peers.allowed(settings))}; a peer's "
         "seconds are those of its whole grid",
     }
+
+
+def _course(settings: TrainingSettings) -> str:
+    return (
+        f"{settings.epochs} epochs, {settings.min_steps} to {settings.max_steps} steps of at most "
+        f"{settings.tokens_per_step} tokens"
+    )
 
 
 def _settings(shop: Workshop, method: str) -> Row:

@@ -80,7 +80,7 @@ def _judged(shop: Workshop, prefix: Prefix, split: Split) -> Outcome:
 
 def _peer(shop: Workshop, method: str, split: Split) -> Outcome:
     grid = peers.grids(shop.settings.num_virtual_tokens, shop.lora_start)[method]
-    fitted = peers.fit(shop.base, grid, split.train, split.stop, shop.settings, shop.seed)
+    fitted = peers.fit(shop.base, grid, split.train, split.stop, peers.allowed(shop.settings), shop.seed)
     model = fitted.model(shop.base, split.train)
     prefix = peers.as_prefix(model, shop.base).to_bytes() if method == "peft_prefix" else None
     return Outcome(

@@ -63,7 +63,7 @@ def choose(bench: Bench, journal: Journal, split: Split) -> Row:
         "arithmetic": [str(bench.base.dtype), multiplies_bfloat16(), torch.get_num_threads()],
         "versions": [torch.__version__, peft.__version__],
         "blocks": hashlib.sha256(repr((split.train, split.stop)).encode()).hexdigest(),
-        "settings": asdict(peers.allowed(bench.settings)),
+        "settings": asdict(peers.racing(bench.settings)),
         "seed": bench.seed,
     }
     return journal.once(key, partial(_tried, bench, split))

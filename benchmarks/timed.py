@@ -77,6 +77,6 @@ def train_peft(bench: Bench, split: Split, setting: peers.Setting) -> list[Look]
     def tell(step: int, seconds: float, loss: float) -> None:
         looks.append(Look(step, seconds, loss))
 
-    settings = peers.allowed(bench.settings)
+    settings = peers.racing(bench.settings)
     peers.train_one(bench.base, model, setting.learning_rate, split.train, split.stop, settings, bench.seed, tell)
     return looks

@@ -51,7 +51,7 @@ class TuningConfig:
     max_context: int = 2048
     population_prefix: str = ""
     num_virtual_tokens: int = 16
-    max_steps: int = 120
+    max_steps: int = 240
     runs_together: int = 0
     training_memory_mb: int = 0
     lease_s: float = 60.0

@@ -23,7 +23,6 @@ from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
 from tuning.public_texts import Source, read_texts, read_writers
 from tuning.rehearsal import (
-    WARMUP_STEPS,
     PublicWriter,
     RehearsalSettings,
     public_writers,
@@ -35,7 +34,9 @@ from tuning.training_step import StepPlan
 
 FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
-SETTINGS = TrainingSettings(epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8)
+SETTINGS = TrainingSettings(
+    warmup_steps=10, epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8
+)
 REHEARSAL = RehearsalSettings()
 REHEARSALS = 23  # more of them fit public writers better, and people worse (docs/likeness.md)
 _HELD_OUT = 64  # documents
@@ -114,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prefix = train_population(base, texts, settings, options.seed, plan.step)
         if writers:
             together = min(REHEARSAL.writers, plan.runs_together)
-            rehearsal = replace(REHEARSAL, writers=together, training=replace(training, warmup_steps=WARMUP_STEPS))
+            rehearsed = replace(REHEARSAL.training, num_virtual_tokens=config.num_virtual_tokens)
+            rehearsal = replace(REHEARSAL, writers=together, training=rehearsed)
             prefix = rehearse(
                 base,
                 prefix,

@@ -25,7 +25,8 @@ from tuning.training_step import StepPlan, loss_gradients, train_step
 
 _PIECES_PER_HELD_OUT = 4  # a quarter of a writer's pieces are held out, the last ones
 _LEAST_HELD_OUT = 2
-WARMUP_STEPS = 3  # of a writer's few steps
+_WARMUP_STEPS = 3  # of a writer's few steps
+_TOKENS_PER_STEP = 1024
 _LOOKS = 4  # over the whole course, beside the one before it
 
 
@@ -50,7 +51,9 @@ class RehearsalSettings:
     warmup: int = 10
     clip_norm: float = 3.0
     looked_at: int = 48
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(warmup_steps=WARMUP_STEPS))
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(warmup_steps=_WARMUP_STEPS, tokens_per_step=_TOKENS_PER_STEP)
+    )
 
 
 def public_writers(base: BaseModel, pieces: Sequence[Sequence[str]], num_virtual_tokens: int) -> list[PublicWriter]:

@@ -39,13 +39,13 @@ class TrainingSettings:
     initialisation: Literal["text", "random"] = "text"
     hidden: int = 128
     learning_rate: float = 2e-3
-    warmup_steps: int = 10
+    warmup_steps: int = 5
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    tokens_per_step: int = 1024
-    epochs: int = 5
+    tokens_per_step: int = 512
+    epochs: int = 3
     min_steps: int = 20
-    max_steps: int = 120
+    max_steps: int = 240
     evaluate_every: int = 5
     patience: int = 12
 

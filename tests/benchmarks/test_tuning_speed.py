@@ -91,20 +91,24 @@ def test_both_sides_are_looked_at_often_and_ours_stops_where_it_is_told(bench: B
     for looks in (theirs, ours):
         assert [look.step for look in looks] == [0, 2, 4]
         assert looks[0].seconds == 0 < looks[1].seconds < looks[2].seconds
-    fitted = peers.fit(bench.base, [first], split.train, split.stop, bench.settings, 0)
+    fitted = peers.fit(bench.base, [first], split.train, split.stop, peers.racing(bench.settings), 0)
     assert best(theirs).loss == fitted.stop_loss
     until = train_ours(bench, split, make_prefix(bench.base), until=ours[1].loss)
     assert [look.loss for look in until] == [look.loss for look in ours[:2]]
 
 
-def test_a_peer_takes_more_epochs_than_ours_under_the_same_ceiling(bench: Bench, tmp_path: Path) -> None:
+def test_a_peer_takes_more_epochs_than_ours_under_the_same_ceiling_of_tokens(bench: Bench, tmp_path: Path) -> None:
     (author,) = read_authors(write_authors(tmp_path / "authors.jsonl", {"ann": 60}), 1)
     split = author.split(bench.base, 10, 4)
-    once = replace(bench, settings=replace(bench.settings, epochs=1, min_steps=1, tokens_per_step=10**6, max_steps=5))
+    once = replace(bench, settings=replace(bench.settings, epochs=1, min_steps=1, tokens_per_step=10**6))
     assert train_ours(once, split, make_prefix(bench.base))[-1].step == 1
     (first, *_) = time_to_loss.settings_of(once)
-    assert train_peft(once, split, first)[-1].step == 5
-    assert peers.allowed(replace(once.settings, epochs=20)).epochs == 20, "nor ever fewer"
+    assert train_peft(once, split, first)[-1].step == 3
+    short = replace(once, settings=replace(once.settings, max_steps=2))
+    assert train_peft(short, split, first)[-1].step == 2
+    longer = peers.allowed(once.settings)
+    assert longer.max_steps * longer.tokens_per_step == once.settings.max_steps * once.settings.tokens_per_step
+    assert longer.epochs == 3
 
 
 def test_pefts_choice_is_the_best_of_its_grid_and_made_once(

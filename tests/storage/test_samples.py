@@ -168,7 +168,11 @@ def test_without_the_key_nothing_can_be_read_or_added(storage: Storage, user: Us
 @pytest.mark.parametrize(
     ("words", "enough", "sentence"),
     [
-        ([], False, "Add a few things you have written: 3 pieces with 100 words between them, or about 300 words in all"),
+        (
+            [],
+            False,
+            "Add a few things you have written: 3 pieces with 100 words between them, or about 300 words in all",
+        ),
         ([60], False, "2 more pieces, so that all 3 have 100 words between them, or about 240 more words"),
         ([120], False, "2 more pieces, or about 180 more words"),
         ([20, 20], False, "1 more piece, so that all 3 have 100 words between them, or about 260 more words"),

@@ -60,7 +60,7 @@ def test_early_stopping_keeps_the_best_prefix_not_the_last(base: BaseModel) -> N
 def test_more_text_gets_more_steps_within_bounds() -> None:
     settings = TrainingSettings()
     steps = [settings.steps_for(tokens) for tokens in (1, 1_000, 5_000, 10_000, 1_000_000)]
-    assert steps == [settings.min_steps, settings.min_steps, 25, 50, settings.max_steps]
+    assert steps == [settings.min_steps, settings.min_steps, 30, 60, settings.max_steps]
     assert replace(settings, max_steps=7).steps_for(10_000) == 7
 
 
