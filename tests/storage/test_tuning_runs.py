@@ -46,7 +46,10 @@ def test_a_request_writes_the_run_its_message_and_its_first_event(storage: Stora
 
 
 def test_a_request_without_enough_text_says_how_much_more(storage: Storage, user: User, voice: Voice) -> None:
-    with pytest.raises(InvalidSample, match="3 pieces, or about 300 words"), storage.database.session() as session:
+    with (
+        pytest.raises(InvalidSample, match="3 pieces with 100 words between them, or about 300 words"),
+        storage.database.session() as session,
+    ):
         tuning_runs.request_run(session, user_id=user.id, voice_id=voice.id)
 
 
