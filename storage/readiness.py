@@ -32,7 +32,7 @@ class Rung:
 
 
 WORDS_A_PIECE = 200
-LADDER = (Rung(3, 2.3), Rung(5, 2.9), Rung(20, 4.1), Rung(40, 4.6))
+LADDER = (Rung(3, 2.9), Rung(5, 3.2), Rung(20, 4.2), Rung(40, 4.5))
 GOOD_WORDS = LADDER[-1].words
 
 

@@ -178,10 +178,10 @@ def test_without_the_key_nothing_can_be_read_or_added(storage: Storage, user: Us
         ([20, 20], False, "1 more piece, so that all 3 have 100 words between them, or about 260 more words"),
         ([60, 60], False, "1 more piece, or about 180 more words"),
         ([20, 20, 20], False, "about 40 more words and you can train"),
-        ([60, 60, 60], True, "Enough to begin.*420 more words would make it 600.* 2.3 % closer"),
+        ([60, 60, 60], True, "Enough to begin.*420 more words would make it 600.* 2.9 % closer"),
         ([300], True, "Enough to begin"),
-        ([700], True, "300 more words.* 2.9 % closer to them, where 600 words brought 2.3 %"),
-        ([4500], True, "3,500 more words would make it 8,000.* 4.6 %.*where 4,000 words brought 4.1 %"),
+        ([700], True, "300 more words.* 3.2 % closer to them, where 600 words brought 2.9 %"),
+        ([4500], True, "3,500 more words would make it 8,000.* 4.5 %.*where 4,000 words brought 4.2 %"),
         ([8500], True, "Plenty to learn from"),
     ],
 )
