@@ -11,11 +11,11 @@ other, "default" what the product does here by itself (on a CPU the same), "stac
 PEFT one after the other, by the setting that did best for most of the authors above.
 
 PEFT gets the same blocks, tokens a step, optimizer, schedule, arithmetic, allocator settings and torch's own number of
-threads; in the race thrice our epochs, in trainings a minute as many steps as ours. The command starts
-itself again under the allocator settings. PEFT's choice from its grid is kept and found again; times are all of one
-process. Run it on a quiet machine, or the ratios flatter us: PEFT's threads wait for each other in every matrix
-product, ours once a step. How many cores others kept busy stands beside the figures; where that is much,
-OMP_WAIT_POLICY=PASSIVE does PEFT the lesser wrong.
+threads; in the race thrice our epochs, in trainings a minute as many steps as ours. The command starts itself again
+under the allocator settings. PEFT's choice from its grid is kept and found again; times are all of one process. Run it
+on a quiet machine, or the ratios flatter us: PEFT's threads wait for each other in every matrix product, ours once a
+step. How many cores others kept busy stands beside the figures; where that is much, OMP_WAIT_POLICY=PASSIVE does PEFT
+the lesser wrong.
 
 Progress on stderr; the last line on stdout is one JSON object.
 """

@@ -98,7 +98,7 @@ class Readiness:
 
     def _fewer_than_enough_samples(self, missing: str) -> str:
         """The two ways on: more pieces, which need a few words between them all, or more words in however many."""
-        pieces = ENOUGH_SAMPLES - self.num_samples
+        pieces = ENOUGH_SAMPLES - self.num_samples  # whole sentences, for translators
         if self.num_words >= LEAST_WORDS:
             if pieces == 1:
                 return f"A little more: 1 more piece, or about {missing} more words, and you can train."

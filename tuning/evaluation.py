@@ -145,9 +145,8 @@ def _reason(split: Split, voice_loss: float, rivals: Mapping[str, float]) -> str
 
 
 def _no_closer(split: Split, rival: str) -> str:
-    chars = sum(block.num_chars for block in (*split.train, *split.stop, *split.test))
     return (
         "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than "
-        f"{_RIVALS[rival]}, so it was not put to use. It had {split.num_samples} pieces of about {chars // 6} words in "
-        "all; more pieces help most, above all recent ones of the kind you want it to write."
+        f"{_RIVALS[rival]}, so it was not put to use. It had {split.num_samples} pieces; more pieces help most, above "
+        "all recent ones of the kind you want it to write."
     )

@@ -109,13 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = TuningConfig.from_env()
         base = load_base_model(config)
         texts, writers = read_texts(options.texts, options.seed), _writers(base, config, options)
-        training = TrainingSettings.from_config(config)
-        plan = plan_memory(base, training, replace(config, runs_together=REHEARSAL.writers))
+        rehearsed = replace(REHEARSAL.training, num_virtual_tokens=config.num_virtual_tokens)
+        plan = plan_memory(base, rehearsed, replace(config, runs_together=REHEARSAL.writers))
         settings = replace(SETTINGS, num_virtual_tokens=config.num_virtual_tokens, max_steps=options.steps)
         prefix = train_population(base, texts, settings, options.seed, plan.step)
         if writers:
             together = min(REHEARSAL.writers, plan.runs_together)
-            rehearsed = replace(REHEARSAL.training, num_virtual_tokens=config.num_virtual_tokens)
             rehearsal = replace(REHEARSAL, writers=together, training=rehearsed)
             prefix = rehearse(
                 base,

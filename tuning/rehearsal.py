@@ -8,7 +8,7 @@ Owns that loop; the steps of those who rehearse are everybody's. Knows nothing o
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,8 +25,7 @@ from tuning.training_step import StepPlan, loss_gradients, train_step
 
 _PIECES_PER_HELD_OUT = 4  # a quarter of a writer's pieces are held out, the last ones
 _LEAST_HELD_OUT = 2
-_WARMUP_STEPS = 3  # of a writer's few steps
-_TOKENS_PER_STEP = 1024
+_TRAINING = TrainingSettings(warmup_steps=3, tokens_per_step=1024)  # of a writer, for few steps
 _LOOKS = 4  # over the whole course, beside the one before it
 
 
@@ -51,9 +50,7 @@ class RehearsalSettings:
     warmup: int = 10
     clip_norm: float = 3.0
     looked_at: int = 48
-    training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(warmup_steps=_WARMUP_STEPS, tokens_per_step=_TOKENS_PER_STEP)
-    )
+    training: TrainingSettings = _TRAINING
 
 
 def public_writers(base: BaseModel, pieces: Sequence[Sequence[str]], num_virtual_tokens: int) -> list[PublicWriter]:

@@ -30,7 +30,7 @@ NO_BETTER = {
     "voice_bits_per_char": 2.58,
     "reason": (
         "On the newest part of your writing, which it had not seen, the trained voice was no closer to you than the "
-        "base model, so it was not put to use. It had 5 pieces of about 1700 words in all; more pieces help most, "
+        "base model, so it was not put to use. It had 5 pieces; more pieces help most, "
         "above all recent ones of the kind you want it to write."
     ),
 }
