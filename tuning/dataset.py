@@ -92,7 +92,7 @@ class Split:
     num_test_samples: of which anything is in `test`. One or two say little of how a person writes.
     trained_ids: of the samples of which anything is in `train`, or was in an earlier training's that this one goes on
         from. They can judge no later training that goes on from this one.
-    num_known_tokens: of `train`, scored: of samples that an earlier training was trained on.
+    known: blocks of `train`, those of samples that an earlier training was trained on.
     """
 
     train: tuple[Block, ...]
@@ -101,7 +101,7 @@ class Split:
     num_samples: int
     num_test_samples: int = 0
     trained_ids: tuple[str, ...] = ()
-    num_known_tokens: int = field(default=0, repr=False)
+    known: tuple[Block, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
@@ -174,7 +174,7 @@ def _split(
         num_samples=len(writings),
         num_test_samples=len(sets[2]),
         trained_ids=trained_ids,
-        num_known_tokens=sum(num_tokens(blocks) for sample_id, blocks in train if sample_id in earlier.trained),
+        known=tuple(block for sample_id, blocks in train if sample_id in earlier.trained for block in blocks),
     )
 
 

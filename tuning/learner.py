@@ -33,8 +33,14 @@ class Learner:
         settings = settings.suited_to(job)
         self._base, self._job, self._settings = base, job, settings
         self._belongs_to = _digest(base, job, settings)
-        train, max_steps = job.split.train, settings.steps_for(num_tokens(job.split.train))
-        self.trainee = Trainee(_start(base, job, settings), train, settings, max_steps=max_steps, seed=job.seed)
+        self.trainee = Trainee(
+            _start(base, job, settings),
+            job.split.train,
+            settings,
+            known=job.split.known if job.goes_on else (),
+            max_steps=settings.steps_for(num_tokens(job.split.train)),
+            seed=job.seed,
+        )
         self._best = self.present()
         self._history: list[Progress] = []
         self._looks_without_gain = 0

@@ -2,7 +2,7 @@
 update; knows nothing of where gradients come from, nor of when a training ends."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,19 +13,28 @@ from tuning.prefix import Prefix
 from tuning.prefix_encoder import PrefixEncoder
 from tuning.training import TrainingSettings
 
+KNOWN_SHARE = 1 / 3
+
 
 class Trainee:
-    """Shares nothing with others. step: how many updates there were."""
+    """Shares nothing with others. step: how many updates there were. known: see Deck."""
 
     def __init__(
-        self, start: Prefix, blocks: tuple[Block, ...], settings: TrainingSettings, *, max_steps: int, seed: int
+        self,
+        start: Prefix,
+        blocks: Sequence[Block],
+        settings: TrainingSettings,
+        *,
+        known: Sequence[Block] = (),
+        max_steps: int,
+        seed: int,
     ) -> None:
         self._settings = settings
         self.encoder = PrefixEncoder(start, settings.parametrisation, hidden=settings.hidden, seed=seed)
         self._optimizer = torch.optim.AdamW(
             self.encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.deck = Deck(blocks, settings.tokens_per_step, seed)
+        self.deck = Deck(blocks, settings.tokens_per_step, seed, known)
         self.max_steps = max_steps
         self.step = 0
 
@@ -60,23 +69,39 @@ class Trainee:
 
 class Deck:
     """One person's training blocks in shuffled order, dealt so that every block comes once an epoch and the steps of
-    an epoch are about equally large."""
+    an epoch are about equally large. known: blocks of them that the start was trained on; of these a third comes in
+    each epoch, drawn anew: enough not to unlearn them (docs/likeness.md, "Going on from a version")."""
 
-    def __init__(self, blocks: tuple[Block, ...], tokens_per_step: int, seed: int) -> None:
-        total = sum(len(block.token_ids) for block in blocks)
-        self._blocks = blocks
-        self._steps_per_epoch = min(len(blocks), math.ceil(total / tokens_per_step))
+    def __init__(self, blocks: Sequence[Block], tokens_per_step: int, seed: int, known: Sequence[Block] = ()) -> None:
+        rare = set(known)
+        self._known, new = (
+            [number for number, block in enumerate(blocks) if (block in rare) is wanted] for wanted in (True, False)
+        )
+        self._blocks, self._new = blocks, torch.tensor(new, dtype=torch.long)
+        self._num_drawn = math.ceil(len(self._known) * KNOWN_SHARE)
+        drawn_share = self._num_drawn / max(1, len(self._known))
+        total = sum(len(block.token_ids) * (drawn_share if block in rare else 1.0) for block in blocks)
+        self._steps_per_epoch = min(len(new) + self._num_drawn, math.ceil(total / tokens_per_step))
         self.tokens_per_step = total / self._steps_per_epoch
         self.generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(blocks), generator=self.generator)
+        self.order = self._shuffled()
         self.position = 0
 
     def deal(self) -> list[Block]:
+        """The next step's blocks."""
         if self.position == self._steps_per_epoch:
-            self.order = torch.randperm(len(self._blocks), generator=self.generator)
+            self.order = self._shuffled()
             self.position = 0
         self.position += 1
         return [self._blocks[number] for number in self.order[self.position - 1 :: self._steps_per_epoch].tolist()]
+
+    def _shuffled(self) -> Tensor:
+        """Numbers of the blocks of one epoch, in order."""
+        epoch = self._new
+        if self._known:
+            drawn = torch.randperm(len(self._known), generator=self.generator)[: self._num_drawn]
+            epoch = torch.cat([epoch, torch.tensor(self._known)[drawn]])
+        return epoch[torch.randperm(len(epoch), generator=self.generator)]
 
 
 def _under(head: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ _FINAL_SHARE = 0.1  # of the learning rate, at the last step
 _FEWER_STEPS_GOING_ON = 3  # times
 _LEAST_STEPS_GOING_ON = 12
 _LEAST_KNOWN_SHARE = 1 / 3  # of the text to be trained on
-_WARMUP_STEPS_GOING_ON = 3
+_WARMUP_STEPS_GOING_ON = 1
+_RATE_GOING_ON = 1.5  # times
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TrainingSettings:
     learning_rate: of AdamW, in units of the spread of the model's own keys and values; rises over `warmup_steps`, then
         falls on a cosine to a tenth at the last step.
     epochs: passes over the training text, were all its tokens scored, in at least `min_steps` and at most `max_steps`
-        steps. What goes on from a version takes a third of that (`suited_to`).
+        steps. What goes on from a version takes a third of that (`suited_to`), and sees less of what that knows.
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
@@ -63,15 +64,21 @@ class TrainingSettings:
         """Whether a training from a version that knows a part of this text comes as far in a third of the steps as anew
         in all: it does where a third is known and the steps are not few. Of few texts it learns the old ones by heart
         (docs/likeness.md)."""
-        known = split.num_known_tokens >= _LEAST_KNOWN_SHARE * num_tokens(split.train)
+        known = num_tokens(split.known) >= _LEAST_KNOWN_SHARE * num_tokens(split.train)
         return known and self._steps_going_on(split) >= _LEAST_STEPS_GOING_ON
 
     def suited_to(self, job: "TrainingJob") -> Self:
-        """The same, with the steps and the warm-up of a training that goes on, where the job does."""
+        """The same, with the steps, the warm-up and the rate of a training that goes on, where the job does."""
         if not job.goes_on:
             return self
         steps = self._steps_going_on(job.split)
-        return replace(self, min_steps=steps, max_steps=steps, warmup_steps=_WARMUP_STEPS_GOING_ON)
+        return replace(
+            self,
+            min_steps=steps,
+            max_steps=steps,
+            warmup_steps=_WARMUP_STEPS_GOING_ON,
+            learning_rate=_RATE_GOING_ON * self.learning_rate,
+        )
 
     def _steps_going_on(self, split: Split) -> int:
         return self.steps_for(num_tokens(split.train)) // _FEWER_STEPS_GOING_ON

@@ -261,9 +261,9 @@ def test_only_what_an_earlier_training_never_knew_judges_and_what_it_was_trained
     assert test.isdisjoint(stop)
     assert set(split.trained_ids) == {writing.id for writing in writings} - test - stop
     assert set(split.trained_ids) > trained
-    assert split.num_known_tokens == num_tokens(split_of(base, old).train)
-    assert 0 < split.num_known_tokens < num_tokens(split.train)
-    assert split_of(base, old).num_known_tokens == 0
+    assert split.known == split_of(base, old).train
+    assert set(split.known) < set(split.train)
+    assert split_of(base, old).known == ()
 
 
 def test_a_training_may_go_on_only_where_enough_is_new_to_judge_by() -> None:

@@ -10,7 +10,7 @@ from tests.tiny_model import make_prefix, make_tiny
 from tests.tuning.test_trainer import SETTINGS, job_of, trained
 from tests.tuning.texts import CANARIES
 from tuning.base_model import BaseModel
-from tuning.dataset import Block, num_tokens
+from tuning.dataset import Block
 from tuning.learner import Learner
 from tuning.prefix_encoder import start_at_random, start_from_tokens
 from tuning.trainer import TrainingSettings
@@ -77,9 +77,9 @@ def test_going_on_is_for_where_a_good_part_of_much_text_is_known(
     base: BaseModel, steps: int, known_share: float, gains: bool
 ) -> None:
     settings = replace(SETTINGS, min_steps=steps, max_steps=steps)
-    split = job_of(base, CANARIES[0]).split
-    known = math.ceil(known_share * num_tokens(split.train))
-    assert settings.gains_by_going_on(replace(split, num_known_tokens=known)) is gains
+    train = tuple(Block((base.document_start_id, number), num_context=1, num_chars=1) for number in range(100))
+    split = replace(job_of(base, CANARIES[0]).split, train=train, known=train[: round(100 * known_share)])
+    assert settings.gains_by_going_on(split) is gains
 
 
 def test_what_goes_on_takes_a_third_of_the_steps(base: BaseModel) -> None:
@@ -87,6 +87,17 @@ def test_what_goes_on_takes_a_third_of_the_steps(base: BaseModel) -> None:
     job = job_of(base, CANARIES[0])
     learners = [Learner(base, replace(job, goes_on=goes_on), settings) for goes_on in (False, True)]
     assert [learner.max_steps for learner in learners] == [37, 12]
+
+
+def test_only_what_goes_on_sees_less_of_what_it_knows(base: BaseModel) -> None:
+    job = job_of(base, CANARIES[0])
+    blocks = job.split.train
+    job = replace(job, split=replace(job.split, known=blocks[:6]))
+    settings = replace(SETTINGS, tokens_per_step=1)
+    for goes_on, dealt in ((False, len(blocks)), (True, len(blocks) - 4)):
+        deck = Learner(base, replace(job, goes_on=goes_on), settings).trainee.deck
+        epoch = [block for _ in range(dealt) for block in deck.deal()]
+        assert len(epoch) == len(set(epoch)) == dealt
 
 
 @pytest.mark.parametrize(("every", "patience", "looking"), [(5, 5, 2), (10, 5, 2), (3, 1, 4), (4, 3, 4)])
