@@ -21,6 +21,7 @@ from tuning.dataset import Earlier, Split, split_before
 from tuning.evaluation import bits_per_char, reduction_pct
 from tuning.population import load_population
 from tuning.prefix import Prefix
+from tuning.trainee import KNOWN_SHARE
 from tuning.trainer import TrainingJob, TrainingResult, TrainingSettings, train_alone
 
 FIRST, THEN = 20, 40
@@ -30,13 +31,15 @@ LOOK_EVERY = 2  # steps
 @dataclass(frozen=True)
 class Outcome:
     """anew_steps: to the best early-stopping loss of training anew. steps: of going on, to that loss; None: never.
-    anew_course, course: all steps. loss_above_pct: best early-stopping loss of going on above that of training anew."""
+    anew_course, course: all steps. learning_rate: of going on. loss_above_pct: best early-stopping loss of going on
+    above that of training anew."""
 
     author: str
     anew_steps: int
     steps: int | None
     anew_course: int
     course: int
+    learning_rate: float
     loss_above_pct: float
     anew_reduction_pct: float
     reduction_pct: float
@@ -62,13 +65,15 @@ def measure(base: BaseModel, settings: TrainingSettings, population: Prefix | No
     if not settings.gains_by_going_on(split):
         return None
     anew = train_alone(base, TrainingJob(split, start=population), patient)
-    gone_on = train_alone(base, TrainingJob(split, start=version, goes_on=True), patient)
+    job = TrainingJob(split, start=version, goes_on=True)
+    gone_on = train_alone(base, job, patient)
     return Outcome(
         author=author.name,
         anew_steps=anew.best_step,
         steps=steps_to(gone_on, anew.best_held_out_loss),
         anew_course=anew.steps,
         course=gone_on.steps,
+        learning_rate=patient.suited_to(job).learning_rate,
         loss_above_pct=round(100 * (gone_on.best_held_out_loss / anew.best_held_out_loss - 1), 3),
         anew_reduction_pct=_reduction_pct(base, anew.prefix, split),
         reduction_pct=_reduction_pct(base, gone_on.prefix, split),
@@ -101,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "fingerprint": base.fingerprint,
         "population": population.digest if population else "",
         "settings": asdict(settings),
+        "known_share": KNOWN_SHARE,
     }
     print(json.dumps(_summary(outcomes) | {"configuration": configuration}))
 

@@ -23,7 +23,7 @@ from benchmarks.methods import METHODS, RANKED, Workshop, measure
 from benchmarks.statistics import interval, median, wins
 from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
-from tuning.dataset import Split
+from tuning.dataset import Block, Split
 from tuning.evaluation import bits_per_char, cross_user_losses, rank1, reduction_pct
 from tuning.neutral import neutral_blocks
 from tuning.population import SETTINGS as POPULATION
@@ -41,6 +41,7 @@ class Likeness:
 
     def __init__(self, shop: Workshop, journal: Journal, folder: Path, authors: Sequence[Author]) -> None:
         self._shop, self._journal, self._folder, self._authors = shop, journal, folder, authors
+        self._arithmetic = [str(shop.base.dtype), multiplies_bfloat16()]
 
     def table(self, num_samples: int, methods: Sequence[str]) -> Row:
         """The figures of one number of samples."""
@@ -69,7 +70,7 @@ class Likeness:
         starts = {"ours": shop.population, "population": shop.population}
         key = {
             "base": shop.base.fingerprint,
-            "arithmetic": [str(shop.base.dtype), multiplies_bfloat16()],
+            "arithmetic": self._arithmetic,
             "author": author.name,
             "samples": num_samples,
             "blocks": _hash(split.test if method == "base" else split),
@@ -102,15 +103,23 @@ class Likeness:
         prefixes = [self._kept(row["prefix"]) for row in rows]
         matrix: list[list[float]] = []
         for author in self._authors:
-            key = {"rank": [row["prefix"] for row in rows], "author": author.name}
+            key = {
+                "rank": [row["prefix"] for row in rows],
+                "author": author.name,
+                "blocks": _hash(self._test(author, num_samples)),
+                "base": self._shop.base.fingerprint,
+                "arithmetic": self._arithmetic,
+            }
             found = self._journal.once(key, partial(self._losses, author, num_samples, prefixes))
             matrix.append(found["losses"])
         return round(rank1(matrix), 3)
 
     def _losses(self, author: Author, num_samples: int, prefixes: Sequence[Prefix]) -> Row:
-        test = author.split(self._shop.base, num_samples, self._shop.settings.num_virtual_tokens).test
-        (losses,) = cross_user_losses(self._shop.base, prefixes, [test])
+        (losses,) = cross_user_losses(self._shop.base, prefixes, [self._test(author, num_samples)])
         return {"losses": losses}
+
+    def _test(self, author: Author, num_samples: int) -> Sequence[Block]:
+        return author.split(self._shop.base, num_samples, self._shop.settings.num_virtual_tokens).test
 
     def _kept(self, digest: str) -> Prefix:
         return self._shop.base.read_prefix((self._folder / f"{digest}.safetensors").read_bytes())
@@ -192,7 +201,7 @@ def _course(settings: TrainingSettings) -> str:
 
 
 def _settings(shop: Workshop, method: str) -> Row:
-    """What a row depends on: another recipe of ours leaves the peers' as they are."""
+    """What a row depends on. The peers' recipe follows ours."""
     if method in ("base", "population", "in_context"):
         return {}
     return asdict(shop.settings if method == "ours" else peers.allowed(shop.settings))

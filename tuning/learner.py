@@ -15,10 +15,10 @@ from tuning.errors import InvalidCheckpoint
 from tuning.evaluation import bits_per_char
 from tuning.prefix import Prefix
 from tuning.prefix_encoder import start_at_random, start_from_tokens, training_dtype
-from tuning.trainee import Trainee
+from tuning.trainee import KNOWN_SHARE, Trainee
 from tuning.training import Progress, TrainingJob, TrainingResult, TrainingSettings
 
-JUDGING_STEPS = 1.5  # to judge by as much text as a step trains on: all sides forward, in the weights' own type
+JUDGING_STEPS = 1.5  # to judge by as much text as a step trains on: three sides forward, in the weights' own type
 
 
 class Learner:
@@ -197,6 +197,7 @@ def _digest(base: BaseModel, job: TrainingJob, settings: TrainingSettings) -> st
         job.seed,
         settings.digest,
         start,
+        *((job.split.known, KNOWN_SHARE) if job.goes_on else ()),
     )
     return hashlib.sha256(repr(whole).encode()).hexdigest()
 

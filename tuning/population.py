@@ -115,6 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prefix = train_population(base, texts, settings, options.seed, plan.step)
         if writers:
             together = min(REHEARSAL.writers, plan.runs_together)
+            if together < REHEARSAL.writers:
+                print(
+                    f"idiolect: memory is for {together} writers at a time in place of {REHEARSAL.writers}, which "
+                    "makes another prefix; raise IDIOLECT_TRAINING_MEMORY_MB for the measured one",
+                    file=sys.stderr,
+                )
             rehearsal = replace(REHEARSAL, writers=together, training=rehearsed)
             prefix = rehearse(
                 base,

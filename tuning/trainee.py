@@ -89,7 +89,7 @@ class Deck:
 
     def deal(self) -> list[Block]:
         """The next step's blocks."""
-        if self.position == self._steps_per_epoch:
+        if self.position >= self._steps_per_epoch:
             self.order = self._shuffled()
             self.position = 0
         self.position += 1

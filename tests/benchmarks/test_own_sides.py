@@ -56,10 +56,23 @@ def test_three_pieces_go_through_the_products_own_rule(authors: Path, capsys: py
     few_pieces.main(["--authors", str(authors), "--limit", "2"])
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["authors"] == 2
-    assert told["harmed"] <= told["published"] <= 2
     refused = [row.get("refused", False) for row in told["rows"]]
     assert refused == [True, True], "30 words are too few"
     few_pieces.main(["--authors", str(authors), "--limit", "1", "--samples", "12"])
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["rows"][0]["published"] == (told["published"] == 1)
     assert "reduction_pct" in told["rows"][0]
+
+
+def test_harm_is_counted_of_what_was_published_alone(
+    authors: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = iter([(True, 1.0), (True, -1.0), (True, 3.0), (False, -5.0)])
+    monkeypatch.setattr(few_pieces, "read_authors", lambda *given: range(4))
+    monkeypatch.setattr(
+        few_pieces, "measure", lambda *given: dict(zip(("published", "reduction_pct"), next(rows), strict=True))
+    )
+    few_pieces.main(["--authors", str(authors)])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["authors"], told["published"], told["harmed"]) == (4, 3, 1)
+    assert told["median_reduction_pct_of_published"] == 1.0

@@ -164,6 +164,10 @@ def test_the_command_rehearses_with_public_writers(
     printed = capsys.readouterr()
     assert json.loads(printed.out.splitlines()[-1])["writers"] == 8
     assert "rehearsal 1: public writers come" in printed.err
+    assert "memory is for" not in printed.err
+    plan = replace(plan, runs_together=1)
+    assert main([*line, str(model / FILE_NAME)]) == 0
+    assert "memory is for 1 writers at a time in place of 2" in capsys.readouterr().err
     for mistake in (["--rehearsals", "2"], ["--rehearsals", "0", "--writers", str(writers)]):
         with pytest.raises(SystemExit):
             main([str(tmp_path / "texts"), "--out", str(tmp_path / "none"), *mistake])

@@ -341,6 +341,20 @@ def test_a_checkpoint_of_other_data_settings_seed_or_model_is_refused(base: Base
             train_prefixes(other_base, [other_job], settings, resume_from=[data])
 
 
+def test_a_checkpoint_of_a_training_that_goes_on_is_of_what_its_version_knew(base: BaseModel) -> None:
+    split = job_of(base, CANARIES[0]).split
+    jobs = [
+        TrainingJob(replace(split, known=split.train[:known]), start=make_prefix(base), goes_on=True)
+        for known in (0, 6)
+    ]
+    settings = replace(SETTINGS, min_steps=40, max_steps=40, tokens_per_step=100)
+    data = checkpoints_of(base, jobs[1], settings)[1]
+    (resumed,) = train_prefixes(base, [jobs[1]], settings, resume_from=[data])
+    assert furthest(resumed, trained(base, jobs[1], settings)) == 0.0
+    with pytest.raises(InvalidCheckpoint, match="other samples"):
+        train_prefixes(base, [jobs[0]], settings, resume_from=[data])
+
+
 def test_a_checkpoint_is_written_at_every_look_but_the_first_and_the_last(base: BaseModel) -> None:
     assert len(checkpoints_of(base, job_of(base, CANARIES[0]))) == 2
 
