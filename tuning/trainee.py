@@ -74,14 +74,12 @@ class Deck:
 
     def __init__(self, blocks: Sequence[Block], tokens_per_step: int, seed: int, known: Sequence[Block] = ()) -> None:
         rare = set(known)
-        self._known, new = (
-            [number for number, block in enumerate(blocks) if (block in rare) is wanted] for wanted in (True, False)
-        )
-        self._blocks, self._new = blocks, torch.tensor(new, dtype=torch.long)
+        is_known = torch.tensor([block in rare for block in blocks])
+        self._blocks, self._known, self._new = blocks, is_known.nonzero()[:, 0], (~is_known).nonzero()[:, 0]
         self._num_drawn = math.ceil(len(self._known) * KNOWN_SHARE)
         drawn_share = self._num_drawn / max(1, len(self._known))
         total = sum(len(block.token_ids) * (drawn_share if block in rare else 1.0) for block in blocks)
-        self._steps_per_epoch = min(len(new) + self._num_drawn, math.ceil(total / tokens_per_step))
+        self._steps_per_epoch = min(len(self._new) + self._num_drawn, math.ceil(total / tokens_per_step))
         self.tokens_per_step = total / self._steps_per_epoch
         self.generator = torch.Generator().manual_seed(seed)
         self.order = self._shuffled()
@@ -97,10 +95,8 @@ class Deck:
 
     def _shuffled(self) -> Tensor:
         """Numbers of the blocks of one epoch, in order."""
-        epoch = self._new
-        if self._known:
-            drawn = torch.randperm(len(self._known), generator=self.generator)[: self._num_drawn]
-            epoch = torch.cat([epoch, torch.tensor(self._known)[drawn]])
+        drawn = torch.randperm(len(self._known), generator=self.generator)[: self._num_drawn]
+        epoch = torch.cat([self._new, self._known[drawn]])
         return epoch[torch.randperm(len(epoch), generator=self.generator)]
 
 
