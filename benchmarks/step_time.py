@@ -1,5 +1,6 @@
-"""`python -m benchmarks.step_time`: what a training step costs in the arithmetic, with the attention, under the
-allocator settings and in passes side by side, as a worker has them, against what it would cost without. One person, the
+"""`python -m benchmarks.step_time`: what a training step costs in the arithmetic, with the attention, the weights cast
+once, our own token losses, under the allocator settings and in passes side by side, as a worker has them, against what
+it would cost without. One person, the
 default step, made-up tokens; the variants in turn, each in a fresh process. Progress on stderr; the last line on stdout
 is a JSON object."""
 
@@ -12,9 +13,11 @@ import time
 from unittest.mock import patch
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.worker_process import worker_environment
-from tuning import precision, training_step
+from tuning import precision, scoring, training_step
 from tuning.base_model import load_base_model
 from tuning.config import TuningConfig
 from tuning.dataset import TRAIN_BLOCK_TOKENS, Block, Split
@@ -27,9 +30,16 @@ _VARIANTS = {  # kind of step, and whether under the worker's allocator settings
     "as_shipped": ("shipped", True),
     "float32": ("float32", True),
     "fused_attention": ("fused_attention", True),
+    "cast_in_every_pass": ("cast_in_every_pass", True),
+    "torch_cross_entropy": ("torch_cross_entropy", True),
     "one_pass": ("one_pass", True),
     "plain_allocator": ("shipped", False),
     "none_of_them": ("plain", False),
+}
+_PLANS = {
+    "one_pass": StepPlan(10**6, lanes=1),
+    "plain": StepPlan(10**6, lanes=1),
+    "cast_in_every_pass": StepPlan(cast_once=False),
 }
 
 
@@ -73,9 +83,19 @@ def _in_child(kind: str, *, allocator: bool) -> float:
 def _seconds(kind: str) -> float:
     slow = patch.object(precision, "multiplies_bfloat16", return_value=False)
     fused = patch.object(training_step, "fast_attention", return_value=contextlib.nullcontext())
-    changed = {"float32": slow, "plain": slow, "fused_attention": fused}
+    torchs = patch.object(scoring, "token_losses", _torch_losses)
+    changed: dict[str, contextlib.AbstractContextManager[object]] = {
+        "float32": slow,
+        "plain": slow,
+        "fused_attention": fused,
+        "torch_cross_entropy": torchs,
+    }
     with changed.get(kind, contextlib.nullcontext()):
-        return _step_seconds(StepPlan(10**6) if kind in ("one_pass", "plain") else StepPlan())
+        return _step_seconds(_PLANS.get(kind, StepPlan()))
+
+
+def _torch_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def _step_seconds(plan: StepPlan) -> float:

@@ -2,6 +2,7 @@
 of a step is made to fit the budget before anybody's run starts. Knows nothing of runs."""
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tuning.base_model import BaseModel
 from tuning.config import TuningConfig
 from tuning.dataset import TRAIN_BLOCK_TOKENS, Block
 from tuning.errors import ConfigurationError
-from tuning.precision import fast_arithmetic, fast_attention
+from tuning.precision import cast_bytes, fast_arithmetic, fast_attention, weights_cast_once
 from tuning.prefix_encoder import start_from_tokens
 from tuning.recomputation import can_recompute, recomputing
 from tuning.scoring import Pass, pass_losses
@@ -21,7 +22,9 @@ from tuning.training_step import StepPlan
 
 MOST_TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
 MOST_TOGETHER = 32
-_PASSES = 4  # of a step of one person: twice its tokens over those of a pass
+_PASSES = 4  # of a step of one person, with the fewest tokens that pay in each
+_OF_KEPT = 2.5  # a pass's peak, of what it keeps for its way back
+_SHARE_OF_CASTS = 0.25  # of the budget, that weights kept in bfloat16 may take
 _SHARE = 0.5  # of what is free, where no budget is set
 _MEBIBYTE = 2**20
 _FREE = Path("/proc/meminfo")
@@ -46,28 +49,31 @@ def plan_memory(base: BaseModel, settings: TrainingSettings, config: TuningConfi
     Raises ConfigurationError with both amounts where not even one short pass of one person fits.
     """
     budget = config.training_memory_mb * _MEBIBYTE or free_bytes(base.device)
+    cast_once = cast_bytes(base) <= _SHARE_OF_CASTS * budget
+    casts = cast_bytes(base) if cast_once else 0
     person, together = bytes_per_person(base, settings), _most_together(base, config)
     wanted = MOST_TOKENS_AT_ONCE.get(base.device.type, 2048)
     longest = min(base.context_length, settings.num_virtual_tokens + TRAIN_BLOCK_TOKENS) - settings.num_virtual_tokens
     needed = 0
     for recompute in (False, True) if can_recompute(base) else (False,):
-        per_token = bytes_per_token(base, settings, recompute=recompute)
+        per_token = bytes_per_token(base, settings, recompute=recompute, cast_once=cast_once)
         for lanes in range(_most_lanes(base, together), 0, -1):
-            fits = int((budget - person) / per_token / lanes)
+            fits = int((budget - casts - person) / per_token / lanes)
             if fits >= longest:
-                plan = StepPlan(min(wanted, fits), recompute, lanes)
-                left = budget - plan.tokens_at_once * lanes * per_token
+                plan = StepPlan(min(wanted, fits), recompute, lanes, cast_once)
+                left = budget - casts - plan.tokens_at_once * lanes * per_token
                 return MemoryPlan(plan, min(together, max(1, int(left // person))))
-        needed = int(person + longest * per_token)
+        needed = int(casts + person + longest * per_token)
     raise ConfigurationError(
         f"Training on {base.name} needs about {-(-needed // _MEBIBYTE)} MB beside the model and may use "
         f"{int(budget) // _MEBIBYTE}. Set IDIOLECT_TRAINING_MEMORY_MB higher."
     )
 
 
-def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: bool) -> float:
+def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: bool, cast_once: bool = True) -> float:
     """What a training pass keeps for its way back, for each padded token: counted on one pass of the longest block.
-    Twice that, since the way back makes about as much as it frees; with recomputation one layer is there at a time."""
+    Two and a half times that, since the way back makes about as much as it frees, and the allocator gives some of it
+    back late; with recomputation one layer is there at a time."""
     length = min(base.context_length - settings.num_virtual_tokens, TRAIN_BLOCK_TOKENS)
     ids = (base.document_start_id, *(number % 256 for number in range(length)))
     kept: dict[int, int] = {}
@@ -79,14 +85,15 @@ def bytes_per_token(base: BaseModel, settings: TrainingSettings, *, recompute: b
 
     start = start_from_tokens(base, ids, settings.num_virtual_tokens)
     leaves = [(k.clone().requires_grad_(), v.clone().requires_grad_()) for k, v in _layers(start.keys, start.values)]
-    weights = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
     hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
-    with recomputing(base, recompute), fast_attention(base), fast_arithmetic(base), hooks:
+    casts = weights_cast_once(base) if cast_once else nullcontext()
+    with casts, recomputing(base, recompute), fast_attention(base), fast_arithmetic(base), hooks:
+        weights = {parameter.untyped_storage().data_ptr() for parameter in base.model.parameters()}
         pass_losses(base, Pass((Block(ids, 1, length),), (0,)), [leaves])
     own = sum(size for where, size in kept.items() if where not in weights) / length
     if recompute:
-        own += bytes_per_token(base, settings, recompute=False) / len(base.layer_shapes) / 2
-    return 2 * own
+        own += bytes_per_token(base, settings, recompute=False, cast_once=cast_once) / len(base.layer_shapes) / _OF_KEPT
+    return _OF_KEPT * own
 
 
 def bytes_per_person(base: BaseModel, settings: TrainingSettings) -> float:
@@ -121,8 +128,8 @@ def _free_of_container() -> float:
 
 
 def _most_together(base: BaseModel, config: TuningConfig) -> int:
-    """On a CPU people in one pass gain nothing over one after the other and all wait for the last of them
-    (`python -m benchmarks.tuning_speed`)."""
+    """On a CPU people in common steps gain little over one after the other, and all wait for the last of them
+    (docs/decisions.md)."""
     return config.runs_together or (1 if base.device.type == "cpu" else MOST_TOGETHER)
 
 

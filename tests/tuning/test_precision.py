@@ -2,12 +2,14 @@ from contextlib import nullcontext, suppress
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.tiny_model import FAMILIES, make_tiny
 from tests.tuning.texts import CANARIES, written
+from tuning.base_model import BaseModel
 from tuning.dataset import Block, build_split
 from tuning.evaluation import bits_per_char
-from tuning.precision import fast_arithmetic, fast_attention, multiplies_bfloat16
+from tuning.precision import cast_bytes, fast_arithmetic, fast_attention, multiplies_bfloat16, weights_cast_once
 from tuning.scoring import Pass, pass_losses
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
 
@@ -46,6 +48,53 @@ def test_fast_attention_computes_what_the_model_s_own_does(family: str, monkeypa
         done.append([losses, *(tensor.grad for pair in prefix for tensor in pair)])
     for one, other in zip(*done, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _loss_and_gradients(base: BaseModel) -> list[Tensor]:
+    """Of a short block behind a prefix, in the arithmetic of a step."""
+    drawn = torch.Generator().manual_seed(0)
+    shapes = [(heads, 4, size) for heads, size in base.layer_shapes]
+    prefix = [tuple(torch.randn(shape, generator=drawn).requires_grad_() for _ in "kv") for shape in shapes]
+    with fast_arithmetic(base):
+        losses = pass_losses(base, Pass((Block(tuple(range(2, 32)), 1, 30),), (0,)), [prefix])  # type: ignore[list-item]
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    return [losses.detach(), *(tensor.grad for pair in prefix for tensor in pair if tensor.grad is not None)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_cast_once_give_the_numbers_of_weights_cast_in_every_pass(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
+    base = make_tiny(family, torch.float32)
+    plain = _loss_and_gradients(base)
+    with weights_cast_once(base):
+        kept = _loss_and_gradients(base)
+    for one, other in zip(plain, kept, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_weights_cast_once_are_kept_and_the_model_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
+    base = make_tiny("llama", torch.float32)
+    own = {name: parameter.data_ptr() for name, parameter in base.model.named_parameters(remove_duplicate=False)}
+    casts = []
+    for _ in range(2):
+        with suppress(ZeroDivisionError), weights_cast_once(base):
+            cast = [parameter for parameter in base.model.parameters() if parameter.dtype == torch.bfloat16]
+            casts.append([parameter.data_ptr() for parameter in cast])
+            assert sum(parameter.nbytes for parameter in cast) == cast_bytes(base)
+            _ = 1 / 0
+        after = base.model.named_parameters(remove_duplicate=False)
+        assert {name: parameter.data_ptr() for name, parameter in after} == own
+    assert casts[0] == casts[1] != []
+
+
+def test_weights_stay_as_they_are_where_arithmetic_is_not_fast() -> None:
+    base = make_tiny("llama", torch.float64)
+    with weights_cast_once(base):
+        assert {parameter.dtype for parameter in base.model.parameters()} == {torch.float64}
+    assert cast_bytes(base) == 0
 
 
 def test_looks_at_held_out_text_are_computed_in_the_weights_own_type() -> None:
