@@ -31,12 +31,13 @@ logger = logging.getLogger(__name__)
 class Beginning:
     """What a run is trained on and from. version: whose texts do not judge it and whose prefix, `current`, is to be
     beaten; None: it starts anew. start: `current` where that has the length to be trained and what it knows is a head
-    start, else None."""
+    start, else None. why_anew: for its owner, where they would have expected it to go on."""
 
     split: Split
     version: int | None = None
     current: Prefix | None = None
     start: Prefix | None = None
+    why_anew: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,10 @@ def begin(bench: Bench, claim: Claim, *, resumed: bool) -> Beginning:
         version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
     writings = _writings(bench, claim.user_id, claim.sample_ids)
     beginning = _beginning(bench, writings, version, bench.settings.num_virtual_tokens)
-    return beginning if bench.settings.gains_by_going_on(beginning.split) else replace(beginning, start=None)
+    if beginning.start is None or bench.settings.gains_by_going_on(beginning.split):
+        return beginning
+    why = f"too little text to gain by going on from version {beginning.version}, which it has to beat"
+    return replace(beginning, start=None, why_anew=why)
 
 
 def split_of(bench: Bench, run: TuningRun, num_virtual_tokens: int) -> Split:
@@ -74,11 +78,20 @@ def _writings(bench: Bench, user_id: str, sample_ids: Sequence[str]) -> list[Sam
 
 def _beginning(bench: Bench, writings: Sequence[Sample], version: _Version | None, length: int) -> Beginning:
     if version is None or not leaves_enough(writings, version.earlier):
-        return Beginning(build_split(bench.base, writings, num_virtual_tokens=length))
+        split = build_split(bench.base, writings, num_virtual_tokens=length)
+        return Beginning(split, why_anew=None if version is None else _why_anew(writings, version))
     longer = max(length, version.prefix.num_virtual_tokens)  # both must fit beside a block
     split = build_split(bench.base, writings, num_virtual_tokens=longer, earlier=version.earlier)
-    fits = version.prefix.num_virtual_tokens == length
-    return Beginning(split, version.number, version.prefix, version.prefix if fits else None)
+    if version.prefix.num_virtual_tokens != length:
+        why = f"version {version.number}, which it has to beat, is of another length"
+        return Beginning(split, version.number, version.prefix, why_anew=why)
+    return Beginning(split, version.number, version.prefix, version.prefix)
+
+
+def _why_anew(writings: Sequence[Sample], version: _Version) -> str:
+    if version.earlier.trained - {writing.id for writing in writings}:
+        return f"writing that version {version.number} learned from was deleted or left out"
+    return f"too little is new since version {version.number}"
 
 
 def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _Version | None:

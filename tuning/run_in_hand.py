@@ -174,8 +174,8 @@ class RunInHand:
             run_claims.start_running(session, claim, steps, beginning.version, bench.base.fingerprint)
         if beginning.start is not None and checkpoint is None:
             self._diary.note(f"Goes on from version {beginning.version}")
-        elif beginning.version is not None and checkpoint is None:
-            self._diary.note(f"Begins anew, and has to be closer than version {beginning.version}")
+        elif beginning.why_anew and checkpoint is None:
+            self._diary.note(f"Begins anew: {beginning.why_anew}")
         return _Prepared(beginning, job, checkpoint)
 
     def _load_checkpoint(self) -> bytes | None:

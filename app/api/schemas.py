@@ -277,8 +277,8 @@ class TuningRun(Out):
     max_steps: int
     seed: int
     continues_version: int | None = Field(
-        description="The version of the voice that training goes on from or, where that has another length, has to "
-        "beat; null: it starts anew, or has not begun."
+        description="The version of the voice that training goes on from or, where that has another length or too few "
+        "texts to gain, has to beat; null: it starts anew, or has not begun. The run's events say which, and why."
     )
     cancel_requested: bool
     pause_requested: bool = Field(description="It pauses within a few steps; once it has, its state is paused.")

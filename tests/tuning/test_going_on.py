@@ -75,7 +75,7 @@ def test_where_steps_are_few_a_training_begins_anew_and_has_to_be_closer_than_th
     tune(few, first.run_id)
     again = ask_again(first, MORE)
     tune(few, again.run_id)
-    assert "Begins anew, and has to be closer than version 1" in again.messages()
+    assert "Begins anew: too little text to gain by going on from version 1, which it has to beat" in again.messages()
     assert (again.run().state, again.run().continues_version, again.run().max_steps) == ("succeeded", 1, 33)
     assert again.run().figures["current_bits_per_char"] > 0
     assert again.metrics()[0]["held_out_loss"] == pytest.approx(again.metrics()[0]["base_held_out_loss"], rel=0.05)
@@ -112,6 +112,7 @@ def test_without_anything_new_training_starts_anew_and_is_not_judged_twice_by_th
     again = ask_again(first)
     tune(bench, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert "Begins anew: too little is new since version 1" in again.messages()
     assert again.run().figures["voice_bits_per_char"] == pytest.approx(first.run().figures["voice_bits_per_char"])
 
 
@@ -180,6 +181,7 @@ def test_after_a_deletion_training_starts_anew_and_the_new_version_knows_nothing
     again = ask_again(first, MORE)
     tune(bench, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert "Begins anew: writing that version 1 learned from was deleted or left out" in again.messages()
     assert gone in (again.versions()[-1].trained_sample_ids or ())
     assert gone not in (again.versions()[0].trained_sample_ids or ())
 
@@ -216,6 +218,6 @@ def test_a_version_of_another_length_is_to_be_beaten_too_and_what_it_knew_does_n
     tune(longer, again.run_id)
     assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
     assert again.run().figures["current_bits_per_char"] > 0
-    assert "Begins anew, and has to be closer than version 1" in again.messages()
+    assert "Begins anew: version 1, which it has to beat, is of another length" in again.messages()
     assert [going_on.split_of(side, again.run(), 6).digest for side in (bench, longer)] == [judged[1]] * 2
     assert going_on.split_of(longer, first.run(), 4).digest == judged[0]
