@@ -1,8 +1,7 @@
 """`python -m benchmarks.step_time`: what a training step costs in the arithmetic, with the attention, the weights cast
 once, our own token losses, under the allocator settings and in passes side by side, as a worker has them, against what
-it would cost without. One person, the
-default step, made-up tokens; the variants in turn, each in a fresh process. Progress on stderr; the last line on stdout
-is a JSON object."""
+it would cost without. One person, the default step, made-up tokens; the variants in turn, each in a fresh process.
+Progress on stderr; the last line on stdout is a JSON object."""
 
 import argparse
 import contextlib
@@ -84,13 +83,15 @@ def _seconds(kind: str) -> float:
     slow = patch.object(precision, "multiplies_bfloat16", return_value=False)
     fused = patch.object(training_step, "fast_attention", return_value=contextlib.nullcontext())
     torchs = patch.object(scoring, "token_losses", _torch_losses)
-    changed: dict[str, contextlib.AbstractContextManager[object]] = {
-        "float32": slow,
-        "plain": slow,
-        "fused_attention": fused,
-        "torch_cross_entropy": torchs,
+    changed: dict[str, list[contextlib.AbstractContextManager[object]]] = {
+        "float32": [slow],
+        "fused_attention": [fused],
+        "torch_cross_entropy": [torchs],
+        "plain": [slow, torchs],
     }
-    with changed.get(kind, contextlib.nullcontext()):
+    with contextlib.ExitStack() as stack:
+        for patched in changed.get(kind, []):
+            stack.enter_context(patched)
         return _step_seconds(_PLANS.get(kind, StepPlan()))
 
 

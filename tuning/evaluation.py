@@ -17,7 +17,7 @@ from tuning.training import TrainingResult
 
 _LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}  # of one pass, 16 and 512 MiB in float32, whatever the vocabulary
 _FEWER_LOGITS = 2**25  # on other devices
-_MOST_LOGITS = 2**26  # of all passes side by side, where one of them alone may be more than that
+_MOST_LOGITS = 2**24  # of all passes side by side, where one of them alone may be more: no more than a step's
 
 
 @dataclass(frozen=True, eq=False)

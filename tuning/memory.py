@@ -1,6 +1,7 @@
 """How much memory training takes and how much it may: what one step keeps is measured on the loaded model, and the plan
 of a step is made to fit the budget before anybody's run starts. Knows nothing of runs."""
 
+import math
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ MOST_TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
 MOST_TOGETHER = 32
 _PASSES = 4  # of a step of one person, with the fewest tokens that pay in each
 _OF_KEPT = 2.5  # a pass's peak, of what it keeps for its way back
-_SHARE_OF_CASTS = 0.25  # of the budget, that weights kept in bfloat16 may take
+_OF_LANES = 1.6  # what passes side by side take, of that: the allocator keeps a store for every thread
 _SHARE = 0.5  # of what is free, where no budget is set
 _MEBIBYTE = 2**20
 _FREE = Path("/proc/meminfo")
@@ -49,23 +50,23 @@ def plan_memory(base: BaseModel, settings: TrainingSettings, config: TuningConfi
     Raises ConfigurationError with both amounts where not even one short pass of one person fits.
     """
     budget = config.training_memory_mb * _MEBIBYTE or free_bytes(base.device)
-    cast_once = cast_bytes(base) <= _SHARE_OF_CASTS * budget
-    casts = cast_bytes(base) if cast_once else 0
     person, together = bytes_per_person(base, settings), _most_together(base, config)
     wanted = MOST_TOKENS_AT_ONCE.get(base.device.type, 2048)
     longest = min(base.context_length, settings.num_virtual_tokens + TRAIN_BLOCK_TOKENS) - settings.num_virtual_tokens
-    needed = 0
-    for recompute in (False, True) if can_recompute(base) else (False,):
+    needed = math.inf
+    for recompute, cast_once in _ways(base):
         per_token = bytes_per_token(base, settings, recompute=recompute, cast_once=cast_once)
+        casts = cast_bytes(base) if cast_once else 0
         for lanes in range(_most_lanes(base, together), 0, -1):
-            fits = int((budget - casts - person) / per_token / lanes)
+            in_lanes = lanes * per_token * (_OF_LANES if lanes > 1 else 1)
+            fits = int((budget - casts - person) / in_lanes)
             if fits >= longest:
                 plan = StepPlan(min(wanted, fits), recompute, lanes, cast_once)
-                left = budget - casts - plan.tokens_at_once * lanes * per_token
+                left = budget - casts - plan.tokens_at_once * in_lanes
                 return MemoryPlan(plan, min(together, max(1, int(left // person))))
-        needed = int(casts + person + longest * per_token)
+        needed = min(needed, casts + person + longest * per_token)
     raise ConfigurationError(
-        f"Training on {base.name} needs about {-(-needed // _MEBIBYTE)} MB beside the model and may use "
+        f"Training on {base.name} needs about {math.ceil(needed / _MEBIBYTE)} MB beside the model and may use "
         f"{int(budget) // _MEBIBYTE}. Set IDIOLECT_TRAINING_MEMORY_MB higher."
     )
 
@@ -125,6 +126,15 @@ def _free_of_container() -> float:
     counted = dict(line.split() for line in _COUNTED.read_text(encoding="ascii").splitlines())
     used = float(_USED.read_text(encoding="ascii")) - float(counted.get("inactive_file", 0))
     return float(limit) - used
+
+
+def _ways(base: BaseModel) -> list[tuple[bool, bool]]:
+    """(recompute, cast_once), the fastest first. Without recomputation every pass keeps what it casts, so casting once
+    takes less; with it a pass has the casts of one layer at a time."""
+    ways = [(False, True)]
+    if can_recompute(base):
+        ways += [(True, True), (True, False)] if cast_bytes(base) else [(True, True)]
+    return ways
 
 
 def _most_together(base: BaseModel, config: TuningConfig) -> int:

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tuning.base_model import BaseModel
 
-_CASTS: WeakKeyDictionary[nn.Module, list[nn.Parameter]] = WeakKeyDictionary()
+_CASTS: WeakKeyDictionary[nn.Module, list[tuple[Any, nn.Parameter, nn.Parameter]]] = WeakKeyDictionary()
 
 
 def fast_arithmetic(base: BaseModel) -> AbstractContextManager[object]:
@@ -40,22 +40,20 @@ def fast_attention(base: BaseModel, model: Any = None) -> Iterator[None]:
 @contextmanager
 def weights_cast_once(base: BaseModel) -> Iterator[None]:
     """The products' weights in bfloat16 where arithmetic is fast, kept from one time to the next: frozen, they would
-    come to the same in every pass. The numbers are those of `fast_arithmetic` alone; a step takes a tenth less. In
-    every thread, as `fast_attention`."""
+    come to the same in every pass. The numbers are those of `fast_arithmetic` alone. In every thread, as
+    `fast_attention`; of two such at a time, who ends first puts the weights back."""
     if not _is_fast(base):
         yield
         return
     if base.model not in _CASTS:
-        _CASTS[base.model] = [_cast(layer.weight) for layer in _products(base)]
-    layers = _products(base)
-    own = [layer.weight for layer in layers]
+        _CASTS[base.model] = [(layer, layer.weight, _cast(layer.weight)) for layer in _products(base)]
     try:
-        for layer, weight in zip(layers, _CASTS[base.model], strict=True):
-            layer.weight = weight
+        for layer, _, cast in _CASTS[base.model]:
+            layer.weight = cast
         yield
     finally:
-        for layer, weight in zip(layers, own, strict=True):
-            layer.weight = weight
+        for layer, own, _ in _CASTS[base.model]:
+            layer.weight = own
 
 
 def cast_bytes(base: BaseModel) -> int:

@@ -1,6 +1,6 @@
-"""`python -m tests.tuning.peak_memory BUDGET_MB`: one training in a process of its own, on a model whose logits are
-most of its memory, with a held-out text that fills the context. Prints in MiB how much more memory than the loaded
-model it took at its peak."""
+"""`python -m tests.tuning.peak_memory BUDGET_MB THREADS`: one training in a process of its own, on a model whose logits
+are most of its memory, with a held-out text that fills the context and several shorter ones. Prints in MiB how much
+more memory than the loaded model it took at its peak."""
 
 import random
 import sys
@@ -18,14 +18,14 @@ from tuning.memory import plan_memory
 from tuning.trainer import TrainingJob, train_prefixes
 from tuning.training import TrainingSettings
 
-VOCABULARY, CONTEXT = 60_000, 2_048
-SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, min_steps=2, max_steps=2, evaluate_every=1)
+VOCABULARY, CONTEXT = 60_000, 1_024
+SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, min_steps=2, max_steps=2, evaluate_every=2)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def main() -> None:
     """Train, and print one number."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[2]))
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=32,
@@ -41,8 +41,8 @@ def main() -> None:
     def block(length: int) -> Block:
         return Block(tuple(dice.randrange(VOCABULARY) for _ in range(length)), num_context=1, num_chars=length)
 
-    long = (block(CONTEXT - 4),)
-    split = Split(train=tuple(block(200) for _ in range(10)), stop=long, test=long, num_samples=12)
+    held_out = (block(CONTEXT - 4), *(block(250) for _ in range(4)))
+    split = Split(train=tuple(block(200) for _ in range(10)), stop=held_out, test=held_out, num_samples=20)
     plan = plan_memory(base, SETTINGS, TuningConfig(training_memory_mb=int(sys.argv[1])))
     _RESET.write_text("5")  # the peak begins again from what is held now
     before = _mebibytes("VmRSS")

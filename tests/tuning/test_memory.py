@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -62,33 +63,38 @@ def test_on_many_cores_no_room_is_asked_for_passes_that_a_step_has_not(
 ) -> None:
     one = MOST_TOKENS_AT_ONCE["cpu"] * bytes_per_token(base, SETTINGS, recompute=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 32)
-    assert planned(base, 5 * one + 2**20).step == StepPlan(MOST_TOKENS_AT_ONCE["cpu"], recompute=False, lanes=4)
+    assert planned(base, 8 * one + 2**20).step == StepPlan(MOST_TOKENS_AT_ONCE["cpu"], recompute=False, lanes=4)
     longest = base.context_length - SETTINGS.num_virtual_tokens
     short = longest * bytes_per_token(base, SETTINGS, recompute=False)
-    tight = planned(base, 2.5 * short + 2**20).step
+    tight = planned(base, 4 * short + 2**20).step
     assert (tight.recompute, tight.lanes) == (False, 2), "fewer passes at once rather than each computed twice"
 
 
-def test_weights_are_kept_cast_where_they_take_little_of_the_budget_and_count_in_it(
+def test_weights_are_kept_cast_unless_recomputation_alone_fits(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
-    budget = 64 * 2**20
-    for casts, kept in ((budget // 4, True), (budget // 4 + 1, False)):
-        monkeypatch.setattr("tuning.memory.cast_bytes", lambda _, casts=casts: casts)
-        assert planned(base, budget).step.cast_once is kept
+    monkeypatch.setattr("tuning.memory.cast_bytes", lambda _: 8 * 2**20)
+    longest = base.context_length - SETTINGS.num_virtual_tokens
+    fewest = {
+        way: longest * bytes_per_token(base, SETTINGS, recompute=way[0], cast_once=way[1]) + 2**20
+        for way in ((False, True), (True, True), (True, False))
+    }
+    for way, needed in fewest.items():
+        step = planned(base, needed + way[1] * 8 * 2**20).step
+        assert (step.recompute, step.cast_once) == way
     many = {}
-    for casts in (0, budget // 4):
+    for casts in (0, 8 * 2**20):
         monkeypatch.setattr("tuning.memory.cast_bytes", lambda _, casts=casts: casts)
-        many[casts] = planned(base, budget, runs_together=100_000).runs_together
-    assert many[0] - many[budget // 4] == pytest.approx(budget / 4 / bytes_per_person(base, SETTINGS), abs=1)
+        many[casts] = planned(base, 64 * 2**20, runs_together=100_000).runs_together
+    assert many[0] - many[8 * 2**20] == pytest.approx(8 * 2**20 / bytes_per_person(base, SETTINGS), abs=1)
 
 
-@pytest.mark.parametrize("budget_mb", [200, 300, 600])
-def test_a_training_with_its_looks_and_its_judging_stays_within_the_budget(budget_mb: int) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.tuning.peak_memory", str(budget_mb)], capture_output=True, text=True, check=True
-    )
+@pytest.mark.parametrize(("budget_mb", "threads"), [(200, 1), (200, 2), (300, 2)])
+def test_a_training_with_its_looks_and_its_judging_stays_within_the_budget(budget_mb: int, threads: int) -> None:
+    command = [sys.executable, "-m", "tests.tuning.peak_memory", str(budget_mb), str(threads)]
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}  # a worker's: spinning beside other tests takes minutes
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert 50 < int(ran.stdout) < budget_mb
 
 

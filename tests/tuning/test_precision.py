@@ -1,4 +1,5 @@
 from contextlib import nullcontext, suppress
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tuning.base_model import BaseModel
 from tuning.dataset import Block, build_split
 from tuning.evaluation import bits_per_char
 from tuning.precision import cast_bytes, fast_arithmetic, fast_attention, multiplies_bfloat16, weights_cast_once
+from tuning.recomputation import recomputing
 from tuning.scoring import Pass, pass_losses
 from tuning.trainer import TrainingJob, TrainingSettings, train_prefixes
 
@@ -62,16 +64,31 @@ def _loss_and_gradients(base: BaseModel) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("recompute", [False, True])
 def test_weights_cast_once_give_the_numbers_of_weights_cast_in_every_pass(
-    family: str, monkeypatch: pytest.MonkeyPatch
+    family: str, recompute: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
     base = make_tiny(family, torch.float32)
     plain = _loss_and_gradients(base)
-    with weights_cast_once(base):
+    with weights_cast_once(base), recomputing(base, recompute):
         kept = _loss_and_gradients(base)
     for one, other in zip(plain, kept, strict=True):
         assert torch.equal(one, other)
+
+
+def test_of_two_who_cast_weights_at_a_time_none_leaves_a_cast_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.precision.multiplies_bfloat16", lambda: True)
+    base = make_tiny("llama", torch.float32)
+    one, other = weights_cast_once(base), weights_cast_once(base)
+    for step in (
+        one.__enter__,
+        other.__enter__,
+        partial(one.__exit__, *[None] * 3),
+        partial(other.__exit__, *[None] * 3),
+    ):
+        step()
+    assert {parameter.dtype for parameter in base.model.parameters()} == {torch.float32}
 
 
 def test_weights_cast_once_are_kept_and_the_model_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
