@@ -77,9 +77,11 @@ def _writings(bench: Bench, user_id: str, sample_ids: Sequence[str]) -> list[Sam
 
 
 def _beginning(bench: Bench, writings: Sequence[Sample], version: _Version | None, length: int) -> Beginning:
-    if version is None or not leaves_enough(writings, version.earlier):
+    if version is None:
+        return Beginning(build_split(bench.base, writings, num_virtual_tokens=length))
+    if not leaves_enough(writings, version.earlier):
         split = build_split(bench.base, writings, num_virtual_tokens=length)
-        return Beginning(split, why_anew=None if version is None else _why_anew(writings, version))
+        return Beginning(split, why_anew=_why_anew(writings, version))
     longer = max(length, version.prefix.num_virtual_tokens)  # both must fit beside a block
     split = build_split(bench.base, writings, num_virtual_tokens=longer, earlier=version.earlier)
     if version.prefix.num_virtual_tokens != length:

@@ -172,9 +172,9 @@ class RunInHand:
         steps = bench.settings.suited_to(job).steps_for(num_tokens(beginning.split.train))
         with bench.storage.database.session() as session:
             run_claims.start_running(session, claim, steps, beginning.version, bench.base.fingerprint)
-        if beginning.start is not None and checkpoint is None:
+        if checkpoint is None and beginning.start is not None:
             self._diary.note(f"Goes on from version {beginning.version}")
-        elif beginning.why_anew and checkpoint is None:
+        elif checkpoint is None and beginning.why_anew is not None:
             self._diary.note(f"Begins anew: {beginning.why_anew}")
         return _Prepared(beginning, job, checkpoint)
 

@@ -2,7 +2,7 @@
 come. Owns how much of the vocabulary is there at once; knows nothing of blocks, prefixes or people.
 
 torch's own keeps the logits again as float32 logarithms, and its way back makes them twice more, for the whole pass:
-three quarters of what a pass of a small model with a large vocabulary needed. Here each stretch of rows is brought to
+two thirds of what a pass of a small model with a large vocabulary needed. Here each stretch of rows is brought to
 float32, used and forgotten while the processor still has it at hand (`python -m benchmarks.step_time`; the same idea in
 Hsu et al. 2024, Liger Kernel).
 """

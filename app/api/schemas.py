@@ -277,8 +277,9 @@ class TuningRun(Out):
     max_steps: int
     seed: int
     continues_version: int | None = Field(
-        description="The version of the voice that training goes on from or, where that has another length or too few "
-        "texts to gain, has to beat; null: it starts anew, or has not begun. The run's events say which, and why."
+        description="The version of the voice that training goes on from, or that it only has to beat where that has "
+        "another length or there is too little text to gain by going on; null: it starts anew, or has not begun. The "
+        "run's events say which, and why."
     )
     cancel_requested: bool
     pause_requested: bool = Field(description="It pauses within a few steps; once it has, its state is paused.")

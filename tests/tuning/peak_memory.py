@@ -18,8 +18,8 @@ from tuning.memory import plan_memory
 from tuning.trainer import TrainingJob, train_prefixes
 from tuning.training import TrainingSettings
 
-VOCABULARY, CONTEXT = 60_000, 1_024
-SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, min_steps=2, max_steps=2, evaluate_every=2)
+VOCABULARY, CONTEXT = 60_000, 2_048
+SETTINGS = TrainingSettings(num_virtual_tokens=4, hidden=16, min_steps=2, max_steps=2, evaluate_every=1)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -63,10 +63,10 @@ def test_on_many_cores_no_room_is_asked_for_passes_that_a_step_has_not(
 ) -> None:
     one = MOST_TOKENS_AT_ONCE["cpu"] * bytes_per_token(base, SETTINGS, recompute=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 32)
-    assert planned(base, 8 * one + 2**20).step == StepPlan(MOST_TOKENS_AT_ONCE["cpu"], recompute=False, lanes=4)
+    assert planned(base, 6.5 * one + 2**20).step == StepPlan(MOST_TOKENS_AT_ONCE["cpu"], recompute=False, lanes=4)
     longest = base.context_length - SETTINGS.num_virtual_tokens
     short = longest * bytes_per_token(base, SETTINGS, recompute=False)
-    tight = planned(base, 4 * short + 2**20).step
+    tight = planned(base, 3.5 * short + 2**20).step
     assert (tight.recompute, tight.lanes) == (False, 2), "fewer passes at once rather than each computed twice"
 
 
@@ -90,7 +90,7 @@ def test_weights_are_kept_cast_unless_recomputation_alone_fits(
     assert many[0] - many[8 * 2**20] == pytest.approx(8 * 2**20 / bytes_per_person(base, SETTINGS), abs=1)
 
 
-@pytest.mark.parametrize(("budget_mb", "threads"), [(200, 1), (200, 2), (300, 2)])
+@pytest.mark.parametrize(("budget_mb", "threads"), [(200, 1), (300, 1), (600, 1), (200, 2), (300, 2)])
 def test_a_training_with_its_looks_and_its_judging_stays_within_the_budget(budget_mb: int, threads: int) -> None:
     command = [sys.executable, "-m", "tests.tuning.peak_memory", str(budget_mb), str(threads)]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}  # a worker's: spinning beside other tests takes minutes
