@@ -204,7 +204,7 @@ def _settings(shop: Workshop, method: str) -> Row:
     """What a row depends on. The peers' recipe follows ours."""
     if method in ("base", "population", "in_context"):
         return {}
-    return asdict(shop.settings if method == "ours" else peers.allowed(shop.settings))
+    return asdict(shop.settings) if method == "ours" else peers.recipe(peers.allowed(shop.settings))
 
 
 def _grid(shop: Workshop, method: str) -> list[str]:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,11 @@ def allowed(settings: TrainingSettings) -> TrainingSettings:
 def racing(settings: TrainingSettings) -> TrainingSettings:
     """For speed: thrice our epochs in steps like ours, in which PEFT is as close sooner (docs/likeness.md)."""
     return replace(settings, epochs=EPOCHS * settings.epochs)
+
+
+def recipe(settings: TrainingSettings) -> dict[str, Any]:
+    """What of `settings` a peer's training depends on."""
+    return {name: value for name, value in asdict(settings).items() if name != "offset_kept"}
 
 
 def fit(

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,7 +63,7 @@ def choose(bench: Bench, journal: Journal, split: Split) -> Row:
         "arithmetic": [str(bench.base.dtype), multiplies_bfloat16(), torch.get_num_threads()],
         "versions": [torch.__version__, peft.__version__],
         "blocks": hashlib.sha256(repr((split.train, split.stop)).encode()).hexdigest(),
-        "settings": asdict(peers.racing(bench.settings)),
+        "settings": peers.recipe(peers.racing(bench.settings)),
         "seed": bench.seed,
     }
     return journal.once(key, partial(_tried, bench, split))

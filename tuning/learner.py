@@ -70,8 +70,8 @@ class Learner:
         return self._diverged or exhausted or self.step >= self.max_steps
 
     def present(self) -> Prefix:
-        """The prefix as it stands."""
-        return self.trainee.encoder.prefix()
+        """The prefix that this training would give as it stands: a little nearer to its start than what was learned."""
+        return self.trainee.encoder.prefix(self._settings.offset_kept)
 
     def stepped(self, train_loss: float) -> None:
         """There was a step. A loss that is no number ends this person's training with the best prefix so far."""

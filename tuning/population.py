@@ -35,7 +35,7 @@ from tuning.training_step import StepPlan
 FILE_NAME = "population.safetensors"
 NONE = "none"  # the setting that says: start from nothing shared
 SETTINGS = TrainingSettings(
-    warmup_steps=10, epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8
+    warmup_steps=10, epochs=18, max_steps=400, tokens_per_step=2048, evaluate_every=25, patience=8, offset_kept=1.0
 )
 REHEARSAL = RehearsalSettings()
 REHEARSALS = 23  # more of them fit public writers better, and people worse (docs/likeness.md)

@@ -64,9 +64,13 @@ class PrefixEncoder(nn.Module):
         return self.start + outer if self._parametrisation == "residual" else outer
 
     @torch.no_grad()
-    def prefix(self) -> Prefix:
-        """The prefix as it stands, detached."""
-        keys, values = unflatten(self(), self._layer_shapes)
+    def prefix(self, kept: float = 1.0) -> Prefix:
+        """The prefix as it stands, detached. kept: share of the way from `start`; a plain MLP did not begin there and
+        gives all of it."""
+        flat = self()
+        if self._parametrisation != "mlp":
+            flat = torch.lerp(self.start, flat, kept)
+        keys, values = unflatten(flat, self._layer_shapes)
         return Prefix(
             keys=tuple(tensor.clone() for tensor in keys),
             values=tuple(tensor.clone() for tensor in values),

@@ -5,14 +5,16 @@ import random
 from dataclasses import replace
 
 import pytest
+import torch
 
 from tests.tiny_model import make_prefix, make_tiny
 from tests.tuning.test_trainer import SETTINGS, job_of, trained
 from tests.tuning.texts import CANARIES
 from tuning.base_model import BaseModel
 from tuning.dataset import Block
+from tuning.evaluation import bits_per_char
 from tuning.learner import Learner
-from tuning.prefix_encoder import start_at_random, start_from_tokens
+from tuning.prefix_encoder import Parametrisation, start_at_random, start_from_tokens
 from tuning.trainer import TrainingSettings
 
 
@@ -30,6 +32,26 @@ def test_the_best_look_is_kept_wherever_it_came(base: BaseModel) -> None:
     result = learner.result()
     assert (result.best_step, result.best_held_out_loss) == (1, 2.0)
     assert result.prefix.digest == prefixes[1].digest
+
+
+@pytest.mark.parametrize("parametrisation", ["direct", "mlp", "residual"])
+def test_a_prefix_is_nearer_to_its_start_than_what_was_learned_and_looks_are_at_it(
+    base: BaseModel, parametrisation: Parametrisation
+) -> None:
+    start = make_prefix(base)
+    job = replace(job_of(base, CANARIES[0]), start=start)
+    settings = replace(SETTINGS, parametrisation=parametrisation, offset_kept=0.75)
+    learner = Learner(base, job, settings)
+    for parameter in learner.trainee.encoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    learned = learner.trainee.encoder.prefix()
+    for part in ("keys", "values"):
+        for was, far, now in zip(*(getattr(each, part) for each in (start, learned, learner.present())), strict=True):
+            expected = far if parametrisation == "mlp" else was + 0.75 * (far - was)
+            torch.testing.assert_close(now, expected, rtol=1e-12, atol=1e-12)
+    result = trained(base, job, settings)
+    assert result.best_step > 0
+    assert bits_per_char(base, result.prefix, job.split.stop) == pytest.approx(result.best_held_out_loss, rel=1e-9)
 
 
 def test_without_a_shared_start_it_begins_from_the_newest_text_that_is_long_enough(base: BaseModel) -> None:

@@ -145,7 +145,7 @@ def test_stacked_training_equals_training_each_alone(family: str) -> None:
 
 
 def test_an_early_stop_of_one_leaves_the_others_as_they_were_alone(base: BaseModel) -> None:
-    settings = replace(SETTINGS, evaluate_every=1, patience=1, learning_rate=0.3, warmup_steps=10)
+    settings = replace(SETTINGS, evaluate_every=1, patience=1, learning_rate=0.5, warmup_steps=10, max_steps=14)
     jobs = [job_of(base, CANARIES[0]), job_of(base, CANARIES[1], 7, seed=3)]
     together = train_prefixes(base, jobs, settings)
     alone = [trained(base, job, settings) for job in jobs]
