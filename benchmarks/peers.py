@@ -7,6 +7,7 @@ that set is kept. Knows no product code but the base model, blocks and scoring.
 
 import copy
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -128,7 +129,8 @@ def lora(base: BaseModel, _: Sequence[Block]) -> nn.Module:
 def population_lora(base: BaseModel, texts: Sequence[str], settings: TrainingSettings, folder: Path) -> State:
     """A LoRA trained on the population's texts, as the population prefix is before its rehearsals, at the better of
     LoRA's rates; both are kept in `folder`, made once for each."""
-    whole = repr((base.fingerprint, texts, settings.digest))
+    course = hashlib.sha256(json.dumps(recipe(settings), sort_keys=True).encode()).hexdigest()
+    whole = repr((base.fingerprint, texts, course))
     digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
     blocks: tuple[Sequence[Block], Sequence[Block]] | None = None
     losses: dict[Path, float] = {}
@@ -165,7 +167,7 @@ def racing(settings: TrainingSettings) -> TrainingSettings:
 
 
 def recipe(settings: TrainingSettings) -> dict[str, Any]:
-    """What of `settings` a peer's training depends on."""
+    """All settings but those that touch ours alone and came after the peers' rows were measured."""
     return {name: value for name, value in asdict(settings).items() if name != "offset_kept"}
 
 

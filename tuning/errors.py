@@ -11,7 +11,7 @@ TuningError
 ├── UnreadableText         a file of public text is not in a form that can be read; the message names it
 ├── Undelivered            a letter could not be handed over; says in one word why, and whether for good
 ├── TooLittleText          not enough text to train on and judge by; the message says how much more
-└── Stopped                training was asked to stop between two steps (cancelled, or the lease was lost)
+└── Stopped                training ends between two steps: cancelled, paused, the worker stops, or the lease was lost
 """
 
 import traceback

@@ -22,8 +22,6 @@ from tuning.prefix import Prefix
 from tuning.prefix_encoder import training_dtype
 from tuning.workbench import Bench
 
-_UNUSABLE = (IntegrityError, NoPublishedVersion, NotFound, InvalidPrefix, WrongBaseModel)
-
 logger = logging.getLogger(__name__)
 
 
@@ -51,11 +49,14 @@ def begin(bench: Bench, claim: Claim, *, resumed: bool) -> Beginning:
     """Split the person's texts as they were when the training was asked for (what was deleted since is left out), and
     choose the start: the version in use where a training may go on from it, else anew. A resumed run keeps to what was
     chosen at its first start. Raises TooLittleText, KeyErased."""
-    version = None
+    version, why_none = None, None
     if not resumed or claim.continues_version is not None:
-        version = _version(bench, claim.user_id, claim.voice_id, claim.continues_version if resumed else None)
+        number = claim.continues_version if resumed else None
+        version, why_none = _version(bench, claim.user_id, claim.voice_id, number)
     writings = _writings(bench, claim.user_id, claim.sample_ids)
     beginning = _beginning(bench, writings, version, bench.settings.num_virtual_tokens)
+    if version is None:
+        return replace(beginning, why_anew=why_none)
     if beginning.start is None or bench.settings.gains_by_going_on(beginning.split):
         return beginning
     why = f"too little text to gain by going on from version {beginning.version}, which it has to beat"
@@ -67,7 +68,7 @@ def split_of(bench: Bench, run: TuningRun, num_virtual_tokens: int) -> Split:
     were. Raises TooLittleText, KeyErased."""
     version = None
     if run.continues_version is not None:
-        version = _version(bench, run.user_id, run.voice_id, run.continues_version)
+        version, _ = _version(bench, run.user_id, run.voice_id, run.continues_version)
     return _beginning(bench, _writings(bench, run.user_id, run.sample_ids), version, num_virtual_tokens).split
 
 
@@ -96,9 +97,11 @@ def _why_anew(writings: Sequence[Sample], version: _Version) -> str:
     return f"too little is new since version {version.number}"
 
 
-def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _Version | None:
-    """That version of the voice, the one in use unless told otherwise; None where there is none of this base model
-    whose training is known."""
+def _version(
+    bench: Bench, user_id: str, voice_id: str, number: int | None
+) -> tuple[_Version, None] | tuple[None, str | None]:
+    """That version of the voice, the one in use unless told otherwise; where there is one that can't be gone on from,
+    why it can't."""
     base = bench.base
     try:
         loaded = prefixes.load_prefix(bench.storage, user_id, voice_id, number)
@@ -106,13 +109,17 @@ def _version(bench: Bench, user_id: str, voice_id: str, number: int | None) -> _
             row = voices.get_version(session, user_id, voice_id, loaded.version)
             known = _known(session, row)
         prefix = base.read_prefix(loaded.data, training_dtype(base))
-    except _UNUSABLE as why:
-        logger.info("voice %s: training starts anew (%s)", voice_id, type(why).__name__)
-        return None
+    except (NoPublishedVersion, NotFound):
+        return None, None
+    except WrongBaseModel:
+        return None, "the version in use belongs to another base model"
+    except (IntegrityError, InvalidPrefix) as damage:
+        logger.warning("voice %s: the version in use can't be read (%s)", voice_id, type(damage).__name__)
+        return None, "the version in use can't be read"
     if row.trained_sample_ids is None:
-        return None
+        return None, f"what version {loaded.version} was trained on is not on record"
     trained = frozenset(row.trained_sample_ids)
-    return _Version(loaded.version, prefix, Earlier(trained, trained | known))
+    return _Version(loaded.version, prefix, Earlier(trained, trained | known)), None
 
 
 def _known(session: Session, version: PrefixVersion) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Rehearsal: a population prefix made to be adapted. Over and over a few public writers are trained from it for some
-steps, as people are; it then moves to where these prefixes would have done better on what they had not seen of the same
-writers (first-order MAML, Finn et al. 2017). So it learns where to start from, not whom to sound like.
+steps, as people are but for the tenth that these lose again; it then moves to where these prefixes would have done
+better on what they had not seen of the same writers (first-order MAML, Finn et al. 2017). So it learns where to start
+from, not whom to sound like.
 
 Owns that loop; the steps of those who rehearse are everybody's. Knows nothing of files, people or runs.
 """
@@ -25,7 +26,7 @@ from tuning.training_step import StepPlan, loss_gradients, train_step
 
 _PIECES_PER_HELD_OUT = 4  # a quarter of a writer's pieces are held out, the last ones
 _LEAST_HELD_OUT = 2
-_TRAINING = TrainingSettings(warmup_steps=3, tokens_per_step=1024)  # of a writer, for few steps
+_TRAINING = TrainingSettings(warmup_steps=3, tokens_per_step=1024, offset_kept=1.0)  # of a writer, for few steps
 _LOOKS = 4  # over the whole course, beside the one before it
 
 

@@ -137,6 +137,11 @@ def test_only_what_stands_there_by_default_is_left_out_and_a_slip_is_named(
             likeness._methods(likeness._options([*authors, "--methods", asked]), None)
 
 
+def test_what_touches_ours_alone_leaves_the_peers_rows_as_they_are() -> None:
+    assert peers.recipe(replace(SETTINGS, offset_kept=0.5)) == peers.recipe(SETTINGS)
+    assert peers.recipe(replace(SETTINGS, epochs=SETTINGS.epochs + 1)) != peers.recipe(SETTINGS)
+
+
 def test_a_populations_lora_is_made_once_a_rate_and_is_the_better(
     base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """Runs that go on from a version: a real database and tiny model, through the worker's own way."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storage import samples, voices
+from storage import prefixes, samples, voices
 from tests.factories import add_samples, claim_run, first_voice, make_run
+from tests.tiny_model import save_tiny
 from tests.tuning.runs import LINE, PIECES, QUICK, Asked, ask, delete_first_sample, interrupted, published
 from tuning import going_on, report_keeping, run_in_hand
 from tuning.base_model import BaseModel
@@ -199,6 +201,31 @@ def test_a_resumed_run_keeps_the_start_it_chose_though_another_version_is_in_use
     assert (again.run().state, again.run().continues_version) == ("succeeded", 1)
     assert any(message.startswith("Went on from step") for message in again.messages())
     assert not any("began anew" in message for message in again.messages())
+
+
+def test_a_version_of_another_base_model_is_not_gone_on_from_and_its_owner_is_told(
+    bench: Bench, tmp_path: Path
+) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    again = ask_again(first, MORE)
+    tune(replace(bench, config=replace(bench.config, base_model=str(save_tiny("gpt2", tmp_path)))), again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert "Begins anew: the version in use belongs to another base model" in again.messages()
+
+
+def test_a_damaged_version_is_not_gone_on_from_and_its_owner_is_told(bench: Bench) -> None:
+    first = ask(bench.storage)
+    tune(bench, first.run_id)
+    with bench.storage.database.session() as session:
+        voice = first_voice(bench.storage, first.user)
+        version = voices.get_version(session, first.user.id, voice.id, 1)
+        version.sealed = bytes([version.sealed[0] ^ 1]) + version.sealed[1:]
+    prefixes.wipe_cached(bench.storage, first.user.id)
+    again = ask_again(first, MORE)
+    tune(bench, again.run_id)
+    assert (again.run().state, again.run().continues_version) == ("succeeded", None)
+    assert "Begins anew: the version in use can't be read" in again.messages()
 
 
 def test_a_version_of_another_length_is_to_be_beaten_too_and_what_it_knew_does_not_judge(

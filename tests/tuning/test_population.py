@@ -45,6 +45,15 @@ def test_a_population_prefix_helps_on_texts_it_has_not_seen(base: BaseModel) -> 
     assert bits_per_char(base, prefix.to(dtype=base.dtype), unseen) < bits_per_char(base, None, unseen)
 
 
+def test_what_everybody_starts_from_keeps_the_whole_of_what_it_learned(base: BaseModel) -> None:
+    """The course of steps, not the start, is the same for any share that is kept."""
+    settings = replace(population.SETTINGS, num_virtual_tokens=4, max_steps=1, warmup_steps=1)
+    one, whole = (
+        train_population(base, public_texts(150), kept) for kept in (settings, replace(settings, offset_kept=1.0))
+    )
+    assert one.digest == whole.digest
+
+
 def test_too_few_documents_are_refused_with_both_numbers(base: BaseModel) -> None:
     with pytest.raises(TooLittleText, match=r"100 documents.*more than 128"):
         train_population(base, public_texts(100), SETTINGS)
