@@ -31,8 +31,8 @@ class TrainingSettings:
         falls on a cosine to a tenth at the last step.
     epochs: passes over the training text, were all its tokens scored, in at least `min_steps` and at most `max_steps`
         steps. What goes on from a version takes a third of that (`suited_to`), and sees less of what that knows.
-    offset_kept: share that a prefix keeps of what was learned, from its start on. The rest is too sure of itself:
-        without it a voice is as close, and other text suffers half as much (docs/likeness.md). Not of a plain MLP.
+    offset_kept: share that a prefix keeps of what was learned, from its start on. The rest brings a voice next to
+        nothing and does half of the harm to other text (docs/likeness.md). A plain MLP keeps all: it has no start.
     evaluate_every: steps between two looks at the early-stopping set; `patience` looks without gain end it: so many
         that hardly any training does not reach its last step, since one that ends early can't say from the start when.
     """
