@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.authors import Author, author_options, read_authors
+from benchmarks.authors import MOST_TRAINING_TEXTS, Author, author_options, between, read_authors
 from benchmarks.statistics import median
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = author_options(__doc__, limit=12)
-    parser.add_argument("--samples", type=int, default=3, help="how many pieces, fewer than five")
+    parser.add_argument("--samples", type=between(1, MOST_TRAINING_TEXTS), default=3, help="how many pieces")
     return parser.parse_args(arguments)
 
 

@@ -17,7 +17,7 @@ import peft
 import torch
 
 from benchmarks import peers
-from benchmarks.authors import Author, author_options, read_authors
+from benchmarks.authors import MOST_TRAINING_TEXTS, Author, author_options, between, read_authors
 from benchmarks.journal import Journal
 from benchmarks.methods import METHODS, RANKED, Workshop, measure
 from benchmarks.statistics import interval, median, wins
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     authors = read_authors(options.authors, options.limit, options.skip)
     likeness = Likeness(shop, Journal(options.state / "likeness.jsonl"), options.state, authors)
-    tables = {number: likeness.table(int(number), methods) for number in options.samples.split(",")}
+    tables = {str(number): likeness.table(number, methods) for number in options.samples}
     grids = {method: grid for method in methods if (grid := _grid(shop, method))}
     configuration = _configuration(shop, options) | {"grids": grids}
     print(json.dumps(tables | {"configuration": configuration}))
@@ -170,12 +170,16 @@ def _methods(options: argparse.Namespace, population: Prefix | None) -> list[str
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = author_options(__doc__, limit=12)
-    parser.add_argument("--samples", default="20", help="numbers of training texts, with commas")
+    parser.add_argument("--samples", type=_numbers, default=[20], help="numbers of training texts, with commas")
     parser.add_argument("--methods", default="", help=f"with commas; all of {', '.join(METHODS)} unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept")
     parser.add_argument("--population-texts", type=Source.of, nargs="*", default=[], help="for lora_population")
     return parser.parse_args(arguments)
+
+
+def _numbers(given: str) -> list[int]:
+    return [between(1, MOST_TRAINING_TEXTS)(number) for number in given.split(",")]
 
 
 def _configuration(shop: Workshop, options: argparse.Namespace) -> Row:

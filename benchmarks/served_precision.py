@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks.authors import Author, author_options, read_authors
+from benchmarks.authors import MOST_TRAINING_TEXTS, Author, author_options, between, read_authors
 from benchmarks.statistics import interval, median
 from tuning.base_model import BaseModel, load_base_model
 from tuning.config import TuningConfig
@@ -72,7 +72,7 @@ def told(found: Sequence[dict[str, float]]) -> dict[str, object]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure author after author."""
     parser = author_options(__doc__, 12)
-    parser.add_argument("--samples", type=int, default=20, help="texts to train on")
+    parser.add_argument("--samples", type=between(1, MOST_TRAINING_TEXTS), default=20, help="texts to train on")
     options = parser.parse_args(arguments)
     config = replace(TuningConfig.from_env(), dtype="float32")
     exact, rounded = load_base_model(config), load_base_model(replace(config, dtype="bfloat16"))

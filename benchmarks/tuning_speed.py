@@ -34,7 +34,7 @@ import peft
 import torch
 
 from benchmarks import time_to_loss, users_per_minute
-from benchmarks.authors import author_options, every_author, read_authors
+from benchmarks.authors import MOST_TRAINING_TEXTS, author_options, between, every_author, read_authors
 from benchmarks.journal import Journal
 from benchmarks.other_load import OtherLoad
 from benchmarks.timed import Bench
@@ -119,11 +119,13 @@ def _many_people(office: users_per_minute.Office, options: argparse.Namespace, p
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = author_options(__doc__, limit=4)  # trained to PEFT's best loss
-    parser.add_argument("--samples", type=int, default=20, help="texts of each of them")
+    parser.add_argument("--samples", type=between(1, MOST_TRAINING_TEXTS), default=20, help="texts of each of them")
     parser.add_argument(
         "--users", type=_numbers, default=[1, 8, 32], help="numbers of waiting users, with commas; '' leaves them out"
     )
-    parser.add_argument("--samples-of-users", type=int, default=20, help="texts of each waiting user")
+    parser.add_argument(
+        "--samples-of-users", type=between(1, MOST_TRAINING_TEXTS), default=20, help="texts of each waiting user"
+    )
     parser.add_argument(
         "--peft-users",
         type=int,

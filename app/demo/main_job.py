@@ -13,10 +13,12 @@ from app.demo.api_caller import ApiCaller, ApiRefusal
 from app.demo.errors import DemoFailed
 from app.demo.pages import Visitor
 from app.demo.terminal import ProgressBar, say, side_by_side
+from app.pieces.errors import UnusableWriting
 from app.pieces.reading import Piece
 
 FIGURES = ("samples", "train_tokens", "base_bits_per_char", "voice_bits_per_char", "reduction_pct")
 POLL_S = 0.4
+TOO_LITTLE_TEXT = "too_little_text"
 ENDED = ("succeeded", "failed", "cancelled")
 PROMPT_WORDS = 8
 SAMPLING = {"max_tokens": 120, "temperature": 0.8, "top_p": 0.95, "seed": 7}
@@ -31,7 +33,8 @@ class MainJob:
     tend: Callable[[], None]
 
     def run(self, pieces: list[Piece]) -> dict[str, Any]:
-        """Do it all and say so on the way; the figures of the demo's last line. Raises DemoFailed."""
+        """Do it all and say so on the way; the figures of the demo's last line. Raises DemoFailed, and UnusableWriting
+        where no voice can be trained on the pieces."""
         caller = ApiCaller(self.url, self._sign_up())
         try:
             voice = caller.voice_id()
@@ -62,12 +65,12 @@ class MainJob:
             else:
                 kept.append(piece)
         if not kept:
-            raise DemoFailed("none of the pieces could be kept as a writing sample")
+            raise UnusableWriting("none of the pieces could be kept as a writing sample")
         say(f"Gave {len(kept)} samples, {words:,} words, over /v1.")
         return kept
 
     def _train(self, caller: ApiCaller, voice: str) -> dict[str, Any]:
-        run_id = caller.start_training(voice)
+        run_id = _asked_for_training(caller, voice)
         say("Asked for training; a worker takes it from the queue. The newest fifth is kept out of it, to judge by:")
         bar, seen = ProgressBar(), 0
         while True:
@@ -96,11 +99,22 @@ class MainJob:
         say()
 
 
+def _asked_for_training(caller: ApiCaller, voice: str) -> str:
+    try:
+        return caller.start_training(voice)
+    except ApiRefusal as refused:
+        if refused.status < 500:
+            raise UnusableWriting(str(refused)) from refused
+        raise
+
+
 def _succeeded(run: dict[str, Any]) -> dict[str, Any]:
     if run["state"] == "succeeded":
         return run
-    why = run["error"]["message"] if run["error"] else f"it was {run['state']}"
-    raise DemoFailed(f"the training did not end well: {why}")
+    error = run["error"] or {"code": None, "message": f"it was {run['state']}"}
+    if error["code"] == TOO_LITTLE_TEXT:
+        raise UnusableWriting(error["message"])
+    raise DemoFailed(f"the training did not end well: {error['message']}")
 
 
 def verdict_of(run: dict[str, Any]) -> str:

@@ -55,6 +55,17 @@ def test_unusable_samples_are_one_line_before_anything_is_started(
     assert not list(tmp_path.iterdir())
 
 
+def test_too_little_writing_is_one_sentence_without_logs(tmp_path: Path) -> None:
+    samples = tmp_path / "texts"
+    samples.mkdir()
+    (samples / "only.txt").write_text("A short piece about the harbour, and about nothing else.", encoding="utf-8")
+    refused = _demo(tmp_path, "--samples", str(samples))
+    assert refused.returncode == 2
+    (said,) = [line for line in refused.stderr.splitlines() if line.startswith("idiolect: ")]
+    assert "2 more pieces" in said
+    assert "logs" not in refused.stderr
+
+
 def test_the_main_job_runs_from_sign_up_to_the_last_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
     place = tmp_path / "t"
     place.mkdir()
