@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -186,7 +187,7 @@ def load_base_model(config: TuningConfig) -> BaseModel:
         ).to(device)
         tokenizer = AutoTokenizer.from_pretrained(config.base_model)
     except _LOADING_ERRORS as wrong:
-        reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0]
+        reason = _reason(config.base_model, wrong)
         raise BaseModelUnavailable(
             f"The base model {config.base_model} can't be loaded: {reason} "
             "Set IDIOLECT_BASE_MODEL to a causal model in safetensors form: a local folder or a Hugging Face id."
@@ -218,6 +219,13 @@ def _canonical_bytes(tensor: Tensor) -> bytes:
     canonical = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
     flat = canonical.detach().contiguous().reshape(-1)
     return flat.view(torch.uint8).cpu().numpy().tobytes()
+
+
+def _reason(base_model: str, wrong: Exception) -> str:
+    """Why loading failed, in a sentence. Of what can only be a path the hub's own complaint is about names."""
+    if base_model.startswith(("/", "./", "../", "~")) and not Path(base_model).exists():
+        return "there is no such folder."
+    return (str(wrong).strip() or type(wrong).__name__).splitlines()[0]
 
 
 def _device(wanted: str) -> torch.device:

@@ -26,6 +26,7 @@ from app.errors import AppError
 from app.pieces.errors import UnusableWriting
 from app.pieces.reading import BUNDLED, Piece, read_pieces
 from storage.errors import StorageError
+from tuning.errors import TuningError
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 NOT_FOR_A_DEMO = ("IDIOLECT_PUBLIC_URL", "IDIOLECT_MASTER_KEY", "IDIOLECT_MASTER_KEY_FILE")  # a real platform's own
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UnusableWriting, CannotStart) as refused:
         _report(str(refused))
         return REFUSED
-    except (AppError, StorageError) as failed:
+    except (AppError, StorageError, TuningError) as failed:
         _report(str(failed))
         return FAILED
     print(json.dumps(figures), flush=True)

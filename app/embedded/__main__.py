@@ -15,6 +15,7 @@ from app.embedded.errors import PlatformFailed
 from app.embedded.supervisor import Supervisor
 from app.errors import AppError
 from storage.errors import StorageError
+from tuning.errors import TuningError
 
 TEND_EVERY_S = 0.5
 FAILED, REFUSED = 1, 2
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PlatformFailed as failed:
         _report(str(failed))
         return FAILED
-    except (AppError, StorageError) as refused:
+    except (AppError, StorageError, TuningError) as refused:
         _report(str(refused))
         return REFUSED
 

@@ -21,6 +21,7 @@ from app.embedded.redis_servers import broker_part, cache_part
 from app.embedded.roles import api_part, role_environment, web_part, worker_part
 from app.embedded.stored_state import StoredState
 from storage.errors import WrongMasterKey
+from tuning.config import PostConfig, TuningConfig
 
 ROLE_PATIENCE_S = 5.0  # to end requests and the step of a run
 SERVER_PATIENCE_S = 2.0  # to write the queue to disk
@@ -61,6 +62,8 @@ class Supervisor:
         """
         if caution := AppConfig.from_env(self._config.environment).caution:
             self._report(f"warning: {caution}")
+        TuningConfig.from_env(self._config.environment)
+        PostConfig.from_env(self._config.environment)
         folder = self._folder = DataFolder.open(self._config.data_dir)
         addresses = self._addresses = Addresses(self._config.port)
         environment = role_environment(self._config, folder, addresses)

@@ -68,8 +68,10 @@ def test_a_missing_folder_is_unavailable_and_the_message_names_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BaseModelUnavailable, match="IDIOLECT_BASE_MODEL"):
+    with pytest.raises(BaseModelUnavailable, match=r"there is no such folder\. Set IDIOLECT_BASE_MODEL"):
         load_base_model(tiny_config(tmp_path / "nothing"))
+    with pytest.raises(BaseModelUnavailable, match=r"nobody/nothing can't be loaded: .*IDIOLECT_BASE_MODEL"):
+        load_base_model(tiny_config(Path("nobody/nothing")))
 
 
 def test_a_damaged_weight_file_is_unavailable(tmp_path: Path) -> None:

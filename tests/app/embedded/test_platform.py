@@ -104,6 +104,16 @@ def test_a_taken_port_is_said_with_the_way_out(url: str, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
+def test_a_wrong_setting_of_training_is_one_line_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDIOLECT_DTYPE", "float17")
+    refused = PlatformProcess(tmp_path / "data")
+    assert refused.ended() == 2
+    assert refused.err[-1].startswith("idiolect: IDIOLECT_DTYPE must be one of auto, float32")
+    assert not (tmp_path / "data").exists()
+
+
 def test_https_without_a_trusted_proxy_is_warned_of_at_the_terminal(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
