@@ -173,7 +173,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=_numbers, default=[20], help="numbers of training texts, with commas")
     parser.add_argument("--methods", default="", help=f"with commas; all of {', '.join(METHODS)} unless given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept")
+    parser.add_argument(
+        "--state", type=Path, default=Path(".benchmarks"), help="where results and fits are kept (.benchmarks)"
+    )
     parser.add_argument("--population-texts", type=Source.of, nargs="*", default=[], help="for lora_population")
     return parser.parse_args(arguments)
 

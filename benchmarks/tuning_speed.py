@@ -135,7 +135,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="time every author so often; the median counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--population-seconds", type=float, help="what the population prefix took, to stand beside it")
-    parser.add_argument("--state", type=Path, default=Path(".benchmarks"), help="where PEFT's choices are kept")
+    parser.add_argument(
+        "--state", type=Path, default=Path(".benchmarks"), help="where PEFT's choices are kept (.benchmarks)"
+    )
     return parser.parse_args(arguments)
 
 

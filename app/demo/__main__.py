@@ -80,7 +80,8 @@ def _opening(pieces: list[Piece], samples: str | None, author: str | None) -> st
     by = f" by {author}" if author else ""
     unread = sum(1 for piece in pieces if piece.given_date and not piece.written_on)
     note = f" {unread} of their dates are not like 2026-05-14, so file order counts." if unread else ""
-    return f"Idiolect demo: {len(pieces)} pieces{by} from {samples}.{note}"
+    number = "1 piece" if len(pieces) == 1 else f"{len(pieces)} pieces"
+    return f"Idiolect demo: {number}{by} from {samples}.{note}"
 
 
 def _parser() -> argparse.ArgumentParser:
