@@ -103,7 +103,7 @@ def _asked_for_training(caller: ApiCaller, voice: str) -> str:
     try:
         return caller.start_training(voice)
     except ApiRefusal as refused:
-        if refused.status < 500:
+        if refused.status == 400:  # what was given is not enough
             raise UnusableWriting(str(refused)) from refused
         raise
 
