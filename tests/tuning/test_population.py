@@ -46,7 +46,6 @@ def test_a_population_prefix_helps_on_texts_it_has_not_seen(base: BaseModel) -> 
 
 
 def test_what_everybody_starts_from_keeps_the_whole_of_what_it_learned(base: BaseModel) -> None:
-    """The course of steps, not the start, is the same for any share that is kept."""
     settings = replace(population.SETTINGS, num_virtual_tokens=4, max_steps=1, warmup_steps=1)
     one, whole = (
         train_population(base, public_texts(150), kept) for kept in (settings, replace(settings, offset_kept=1.0))
